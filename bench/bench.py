@@ -1,0 +1,38 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Measures tcplat on this machine: ./dev bench [--quick] [--write] [PART...]
+
+Every figure is a ratio or a difference within one run: against an empty BPF
+program attached beside ours, or in alternating pairs with and without tcplat.
+Parts: cost, start, rate, kept. --write puts the result in docs/BENCHMARKS.md.
+"""
+import argparse
+import os
+import sys
+
+import lib
+import parts
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("part", nargs="*", choices=[[], *parts.PARTS], help="default: all")
+    p.add_argument("--quick", action="store_true", help="fewer repetitions, wider intervals")
+    p.add_argument("--write", action="store_true", help="write docs/BENCHMARKS.md")
+    args = p.parse_args()
+    if os.geteuid():
+        sys.exit("bench: needs root; try sudo ./dev bench")
+    text = [parts.HEADING, lib.machine()]
+    with lib.bpf_stats():
+        for name in args.part or parts.PARTS:
+            print(f"bench: {name} ...", file=sys.stderr, flush=True)
+            text.append(parts.PARTS[name](args.quick))
+            print(text[-1], flush=True)
+    if args.write:
+        lib.write_doc("docs/BENCHMARKS.md", "\n".join(text))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Programs that do nothing: what remains is the cost of being measured. */
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+SEC("tp_btf/inet_sock_set_state")
+int empty_state(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
+SEC("tracepoint/syscalls/sys_enter_connect")
+int empty_enter(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
+SEC("tracepoint/syscalls/sys_exit_connect")
+int empty_exit(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Attaches the empty programs, says "ready", and stays until stdin ends. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/perf_event.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/features.h"
+#include "empty.skel.h"
+
+static struct bpf_link *on_syscall(struct bpf_program *prog, const char *name)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_TRACEPOINT,
+					.size = sizeof(attr),
+					.sample_period = 1 };
+	int id = tracepoint_id("syscalls", name), fd;
+
+	if (id < 0)
+		return NULL;
+	attr.config = (__u64)id;
+	fd = (int)syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	return fd < 0 ? NULL : bpf_program__attach_perf_event(prog, fd);
+}
+
+int main(void)
+{
+	struct empty_bpf *skel = empty_bpf__open_and_load();
+	char byte;
+
+	if (!skel)
+		return 1;
+	if (!bpf_program__attach(skel->progs.empty_state) ||
+	    !on_syscall(skel->progs.empty_enter, "sys_enter_connect") ||
+	    !on_syscall(skel->progs.empty_exit, "sys_exit_connect"))
+		return 1;
+	puts("ready");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+	empty_bpf__destroy(skel);
+	return 0;
+}

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The parts of the benchmark; each returns its chapter as Markdown."""
+import json
+import os
+import statistics
+import tempfile
+
+import lib
+
+HEADING = """<!-- SPDX-License-Identifier: GPL-2.0-or-later -->
+# Benchmarks
+
+Written by `sudo ./dev bench --write`; nothing here is asserted by a test. Costs
+of BPF programs are measured with `kernel.bpf_stats_enabled`, which itself takes
+time in every run of every program: the column *net* is less what empty programs
+on the same hooks show in the same run. Throughput is compared in alternating
+pairs, with and without tcplat, as the median ratio and its 95 % interval.
+"""
+
+MODES = {
+    "rows to /dev/null": [],
+    "rows, JSON": ["--json"],
+    "rows of one port that matches nothing": ["-r", "1"],
+    "`--hist`": ["--hist"],
+    "`--hist --by raddr`": ["--hist", "--by", "raddr"],
+    "`--hist --by comm,rport,outcome`": ["--hist", "--by", "comm,rport,outcome"],
+}
+
+# One connection each: what state_change_1 sees beside SYN_SENT and its end.
+TWIN = {"state_change_1": "empty_state", "state_change_2": "empty_state",
+        "call_begins": "empty_enter", "call_ends": "empty_exit"}
+
+
+def cost_of(mode, count):
+    with lib.listener() as port, lib.empty_programs(), lib.tracer("connect", *mode):
+        lib.storm(port, count // 10)
+        before = lib.programs()
+        made = lib.storm(port, count)["made"]
+        after = lib.programs()
+    diff = {n: (after[n][0] - before[n][0], after[n][1] - before[n][1])
+            for n in after if n in before}
+    empty = {n: t / max(1, c) for n, (t, c) in diff.items() if n.startswith("empty_")}
+    net = {n: diff[n][0] / made - empty[TWIN[n]] * diff[n][1] / made for n in TWIN}
+    runs = {n: diff[n][1] / made for n in TWIN}
+    return net, runs, empty
+
+
+def cost(quick):
+    rounds, count = (3, 20000) if quick else (7, 50000)
+    lines = ["## Cost of a connection in the kernel", "",
+             "Net nanoseconds for one whole connection on loopback: both ends, from connect() to",
+             "both sockets' end, all state changes and both copies of the hook together. Budget:",
+             "500 ns for an established connection with its row.", "",
+             "| mode | state changes (2 copies) | connect() call | sum, median | min to max |",
+             "|---|---|---|---|---|"]
+    gross = []
+    for name, mode in MODES.items():
+        sums, state, call = [], [], []
+        for _ in range(rounds):
+            net, runs, empty = cost_of(mode, count)
+            state.append(net["state_change_1"] + net["state_change_2"])
+            call.append(net["call_begins"] + net["call_ends"])
+            sums.append(state[-1] + call[-1])
+            gross.append(empty["empty_state"])
+        lines.append(f"| {name} | {statistics.median(state):.0f} | {statistics.median(call):.0f} "
+                     f"| **{statistics.median(sums):.0f}** | {min(sums):.0f} to {max(sums):.0f} |")
+    lines += ["", f"A connection is {runs['state_change_1']:.1f} state changes here. An empty "
+              f"program showed {statistics.median(gross):.0f} ns.", ""]
+    return "\n".join(lines)
+
+
+def start(quick):
+    n = 10 if quick else 30
+    times, rss, maps = [], [], []
+    with lib.stats_off():
+        for _ in range(n):
+            with lib.tracer("connect") as t:
+                times.append(t.attached_ms)
+                r, m = t.memory_kib()
+                rss.append(r)
+                maps.append(m)
+    with lib.listener() as port, lib.tracer("connect") as t:
+        lib.storm(port, 50000)
+        loaded = t.memory_kib()
+    return "\n".join([
+        "## Start and memory", "",
+        "| what | median | min to max | budget |", "|---|---|---|---|",
+        f"| start to \"probes attached\", ms | **{statistics.median(times):.1f}** | "
+        f"{min(times):.1f} to {max(times):.1f} | 30 |",
+        f"| resident, BPF map pages apart, MiB | "
+        f"**{statistics.median(r - m for r, m in zip(rss, maps)) / 1024:.2f}** | "
+        f"{min(r - m for r, m in zip(rss, maps)) / 1024:.2f} to "
+        f"{max(r - m for r, m in zip(rss, maps)) / 1024:.2f} | 6 |",
+        f"| the same after 50,000 rows, MiB | **{(loaded[0] - loaded[1]) / 1024:.2f}** | | 6 |",
+        f"| pages of the ring buffer then, MiB | {loaded[1] / 1024:.2f} | | |", ""])
+
+
+def rate(quick):
+    count = 100000 if quick else 300000
+    lines = ["## Highest rate", "",
+             f"{count:,} connects on loopback as fast as this machine makes them, every one",
+             "a row, output to a file.", "",
+             "| traffic | format | connects/s | rows/s | made | rows | lost, each counted | "
+             "tcplat's CPU, us a row |", "|---|---|---|---|---|---|---|---|"]
+    for traffic, args in (("1 thread, blocking", []),
+                          ("2 threads, 64 in flight", ["--threads", "2", "--parallel", "64"])):
+        for form, mode in (("table", []), ("JSON", ["--json"])):
+            with tempfile.TemporaryDirectory() as d, lib.stats_off(), lib.listener() as port:
+                out = os.path.join(d, "out")
+                summary = os.path.join(d, "summary")
+                with lib.tracer("connect", "-r", str(port), *mode, out=out) as t:
+                    made = lib.storm(port, count, *args)
+                    cpu = t.cpu_s()
+                    err = t.stop()
+                with open(out) as f:
+                    text = f.read().splitlines()
+                rows = sum(1 for line in text if "connstorm" in line)
+                lost = lost_of(text, err, form)
+                assert summary and rows + lost == made["made"], (rows, lost, made)
+            lines.append(f"| {traffic} | {form} | {made['made'] / made['elapsed_s']:,.0f} | "
+                         f"{rows / made['elapsed_s']:,.0f} | {made['made']:,} | {rows:,} | "
+                         f"{lost:,} | {cpu / max(1, rows) * 1e6:.1f} |")
+    return "\n".join(lines + [""])
+
+
+def lost_of(text, err, form):
+    if form == "JSON":
+        return sum(json.loads(text[-1])["lost"].values())
+    for line in err.splitlines():
+        if "events " in line and " lost " in line:
+            return int(line.split(" lost ")[1].split(",")[0])
+    raise RuntimeError("no summary")
+
+
+def kept(quick):
+    pairs, seconds, count = (6, 1, 20000) if quick else (24, 2, 60000)
+    lines = ["## Throughput kept", "",
+             "With tcplat divided by without, in alternating pairs.", "",
+             "| load | tcplat connect | median kept | 95 % interval | pairs |",
+             "|---|---|---|---|---|"]
+    with lib.stats_off(), lib.nginx() as web, lib.listener() as port:
+        loads = {
+            "wrk + nginx, keep-alive, requests/s": lambda: lib.wrk(web, seconds, False),
+            "wrk + nginx, a connection per request": lambda: lib.wrk(web, seconds, True),
+            "connects/s of one thread that does nothing else":
+                lambda: (lambda r: r["made"] / r["elapsed_s"])(lib.storm(port, count)),
+        }
+        for load, run in loads.items():
+            run()
+            for name in ("rows to /dev/null", "`--hist`"):
+                ratios = []
+                for i in range(pairs):
+                    order = (True, False) if i % 2 else (False, True)
+                    got = {}
+                    for traced in order:
+                        if traced:
+                            with lib.tracer("connect", *MODES[name]):
+                                got[True] = run()
+                        else:
+                            got[False] = run()
+                    ratios.append(got[True] / got[False])
+                median, lo, hi = lib.ratio_interval(ratios)
+                lines.append(f"| {load} | {name} | **{median:.1%}** | {lo:.1%} to {hi:.1%} | "
+                             f"{pairs} |")
+    return "\n".join(lines + [""])
+
+
+PARTS = {"cost": cost, "start": start, "rate": rate, "kept": kept}

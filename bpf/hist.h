@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Histograms kept in the kernel, one slot for each key. */
+#ifndef TCPLAT_BPF_HIST_H
+#define TCPLAT_BPF_HIST_H
+
+#include "state.h"
+#include "tcplat/key.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* set before loading */
+	__type(key, __u32);
+	__type(value, struct tcplat_hist_slot);
+} hist_slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1); /* set before loading */
+	__type(key, struct tcplat_hist_key);
+	__type(value, __u32);
+} hist_index SEC(".maps");
+
+/* Slots whose key another CPU inserted first; handed out again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, 64);
+	__type(value, __u32);
+} hist_spare SEC(".maps");
+
+static __always_inline bool hist_new_slot(const struct tcplat_hist_key *key, __u32 *slot)
+{
+	struct tcplat_hist_slot *s;
+	__u32 idx, *have;
+
+	if (bpf_map_pop_elem(&hist_spare, &idx)) {
+		/* The test first: a full table must not push the index on and on. */
+		if (hist_used >= cfg.max_keys)
+			return false;
+		idx = __sync_fetch_and_add(&hist_used, 1);
+		if (idx >= cfg.max_keys)
+			return false;
+	}
+	s = bpf_map_lookup_elem(&hist_slots, &idx);
+	if (!s)
+		return false;
+	__builtin_memcpy(&s->key, key, sizeof(*key));
+	if (bpf_map_update_elem(&hist_index, key, &idx, BPF_NOEXIST)) {
+		bpf_map_push_elem(&hist_spare, &idx, 0);
+		have = bpf_map_lookup_elem(&hist_index, key);
+		if (!have)
+			return false;
+		*slot = *have;
+		return true;
+	}
+	/* Readers look at a slot only once this is set: the key is complete. */
+	__sync_fetch_and_add(&s->used, 1);
+	*slot = idx;
+	return true;
+}
+
+/* Raise *p to v; every failed try means that another CPU raised it. */
+static __always_inline void raise_to(__u64 *p, __u64 v)
+{
+	for (int i = 0; i < 64; i++) {
+		__u64 old = *(volatile __u64 *)p;
+
+		if (old >= v || __sync_val_compare_and_swap(p, old, v) == old)
+			return;
+	}
+}
+
+/* Where the table has no room for the key, the value is counted as lost. */
+static __always_inline void hist_add(const struct tcplat_hist_key *key, __u64 ns)
+{
+	struct tcplat_hist_slot *s;
+	__u32 idx = 0, *have, half, bucket;
+
+	have = bpf_map_lookup_elem(&hist_index, key);
+	if (have) {
+		idx = *have;
+	} else if (!hist_new_slot(key, &idx)) {
+		count(TCPLAT_LOST_KEYS_FULL);
+		return;
+	}
+	s = bpf_map_lookup_elem(&hist_slots, &idx);
+	if (!s) {
+		count(TCPLAT_LOST_KEYS_FULL);
+		return;
+	}
+	bucket = tcplat_hist_bucket(ns / (cfg.hist_step_ns ?: 1));
+	if (bucket < TCPLAT_HIST_BUCKETS)
+		__sync_fetch_and_add(&s->counts[bucket], 1);
+	__sync_fetch_and_add(&s->sum_ns, ns);
+	half = hist_epoch & 1;
+	raise_to(&s->inv_min_ns[half], ~ns);
+	raise_to(&s->max_ns[half], ns);
+}
+
+#endif /* TCPLAT_BPF_HIST_H */

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The hooks, and nothing else: one line into the measurement each. */
+#include "kernel.h"
+#include "state.h"
+#include "filter.h"
+#include "hist.h"
+#include "emit.h"
+#include "where.h"
+#include "connect.h"
+#include "call.h"
+#include "sweep.h"
+
+/* BPF_PROG() names a context that these hooks have no use for. */
+#pragma clang diagnostic ignored "-Wunused-parameter"
+
+/* Copy 1 must be attached first: handled() counts on the order. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(state_change_1, struct sock *sk, int oldstate, int newstate)
+{
+	return connect_state_change(sk, oldstate, newstate, 1);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(state_change_2, struct sock *sk, int oldstate, int newstate)
+{
+	return connect_state_change(sk, oldstate, newstate, 2);
+}
+
+SEC("tracepoint/syscalls/sys_enter_connect")
+int call_begins(struct sys_enter_args *ctx)
+{
+	return call_enter(ctx);
+}
+
+SEC("tracepoint/syscalls/sys_exit_connect")
+int call_ends(struct sys_exit_args *ctx)
+{
+	return call_exit(ctx);
+}
+
+/* Twice for the same reason; marking a child twice does no harm. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(fork_1, struct task_struct *parent, struct task_struct *child)
+{
+	return inherit_trace(parent, child);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(fork_2, struct task_struct *parent, struct task_struct *child)
+{
+	return inherit_trace(parent, child);
+}
+
+SEC("iter/task_file")
+int baseline(struct bpf_iter__task_file *ctx)
+{
+	return mark_unseen(ctx);
+}
+
+SEC("iter/bpf_sk_storage_map")
+int count_open(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	return count_pending(ctx);
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Addresses, ports and namespace of a socket, in the record's form. */
+#ifndef TCPLAT_BPF_WHERE_H
+#define TCPLAT_BPF_WHERE_H
+
+#include "state.h"
+
+static __always_inline void put_v4(__u8 to[16], __be32 addr)
+{
+	__builtin_memset(to, 0, 10);
+	to[10] = 0xff;
+	to[11] = 0xff;
+	__builtin_memcpy(to + 12, &addr, 4);
+}
+
+/* A macro: a pointer to in6_addr would be one more type to relocate. */
+#define put_v6(to, a)                                                             \
+	({                                                                        \
+		__be32 w[4] = { (a).in6_u.u6_addr32[0], (a).in6_u.u6_addr32[1],   \
+				(a).in6_u.u6_addr32[2], (a).in6_u.u6_addr32[3] }; \
+		__builtin_memcpy((to), w, sizeof(w));                             \
+	})
+
+static __always_inline bool is_v4_mapped(const __u8 a[16])
+{
+	__u64 w[2];
+
+	__builtin_memcpy(w, a, sizeof(w));
+	return !w[0] && (__u32)w[1] == bpf_htonl(0xffff);
+}
+
+/* Returns false for a socket that is neither IPv4 nor IPv6. */
+static __always_inline bool where_of(struct tcplat_event *e, struct tcp_sock *tp)
+{
+	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+
+	if (sk->__sk_common.skc_family == AF_INET6) {
+		put_v6(e->laddr, sk->__sk_common.skc_v6_rcv_saddr);
+		put_v6(e->raddr, sk->__sk_common.skc_v6_daddr);
+		e->ip = 6;
+		if (is_v4_mapped(e->raddr)) {
+			e->ip = 4;
+			put_v4(e->laddr, sk->__sk_common.skc_rcv_saddr);
+		}
+	} else if (sk->__sk_common.skc_family == AF_INET) {
+		put_v4(e->laddr, sk->__sk_common.skc_rcv_saddr);
+		put_v4(e->raddr, sk->__sk_common.skc_daddr);
+		e->ip = 4;
+	} else {
+		return false;
+	}
+	/* skc_num is already 0 when a socket enters CLOSE; inet_sport is not. */
+	e->lport = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
+	e->rport = bpf_ntohs(sk->__sk_common.skc_dport);
+	e->netns = sk->__sk_common.skc_net.net->ns.inum;
+	return true;
+}
+
+#endif /* TCPLAT_BPF_WHERE_H */

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What user space tells the kernel programs before they are loaded. It is
+ * frozen then: the verifier sees constants and removes what is switched off.
+ */
+#ifndef TCPLAT_CONFIG_H
+#define TCPLAT_CONFIG_H
+
+#include <linux/types.h>
+
+#include "tcplat/event.h"
+
+#define TCPLAT_MAX_IDS 64 /* of each: pid, tid, uid, netns */
+#define TCPLAT_MAX_COMMS 16
+#define TCPLAT_MAX_NETS 32 /* of each: laddr, raddr */
+#define TCPLAT_MAX_CGROUPS 16
+#define TCPLAT_PORT_WORDS (65536 / 64)
+
+/* Address range: an address of that family matches if (address & mask) == addr. */
+struct tcplat_net {
+	__u64 addr[2]; /* network byte order, v4-mapped for IPv4 */
+	__u64 mask[2];
+	__u64 ip; /* 4 or 6: ::/0 is every IPv6 address, and no IPv4 one */
+};
+
+struct tcplat_idset {
+	__u32 n; /* 0: no filter */
+	__u32 id[TCPLAT_MAX_IDS];
+};
+
+struct tcplat_netset {
+	__u32 n;
+	__u32 pad;
+	struct tcplat_net net[TCPLAT_MAX_NETS];
+};
+
+struct tcplat_portset {
+	__u64 active;
+	__u64 bits[TCPLAT_PORT_WORDS];
+};
+
+/* Members combine with AND; values within one member with OR. */
+struct tcplat_filter {
+	struct tcplat_idset pid;
+	struct tcplat_idset tid;
+	struct tcplat_idset uid;
+	struct tcplat_idset netns;
+	__u32 n_comms;
+	__u32 n_cgroups; /* the map `cgroups` holds them */
+	char comm[TCPLAT_MAX_COMMS][TCPLAT_COMM_LEN];
+	struct tcplat_netset laddr;
+	struct tcplat_netset raddr;
+	struct tcplat_portset lport;
+	struct tcplat_portset rport;
+	__u64 min_ns;
+	__u32 outcomes;	  /* bit mask of enum tcplat_outcome; 0: all */
+	__u8 ip;	  /* 4, 6, or 0: both */
+	__u8 descendants; /* only tasks marked in the map `traced` */
+	__u8 pad[2];
+};
+
+enum tcplat_output {
+	TCPLAT_OUT_ROWS,
+	TCPLAT_OUT_HIST,
+};
+
+struct tcplat_config {
+	struct tcplat_filter filter;
+	__u64 hist_step_ns; /* TCPLAT_HIST_STEP_US or _MS */
+	__u64 wake_ns;	    /* at most one wake-up in this time */
+	__u64 wake_bytes;   /* but one at once when this much waits */
+	__u32 by;	    /* bit mask of enum tcplat_key */
+	__u32 max_keys;
+	__u8 output; /* enum tcplat_output */
+	__u8 connect;
+	__u8 calls; /* connect() calls are watched too */
+	__u8 pad[5];
+};
+
+#endif /* TCPLAT_CONFIG_H */

@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What `sudo ./dev run` shows: real connects of this host, made here and traced.
+
+demo.py TCPLAT          runs tcplat over the traffic below and says how to go on
+demo.py traffic DIR     makes the traffic (a child of tcplat)
+demo.py client NAME ADDR PORT SECONDS   one connect, by a process of that name
+
+All traffic stays on loopback and between two network namespaces that are made
+here and removed again.
+"""
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+PYTHON = sys.executable
+ME = os.path.abspath(__file__)
+PR_SET_NAME = 15
+A, B = (f"tcplat-demo-{os.getpid()}-{side}" for side in "ab")
+
+
+def client(name, addr, port, seconds):
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+    family = socket.AF_INET6 if ":" in addr else socket.AF_INET
+    with socket.socket(family) as s:
+        s.settimeout(float(seconds))
+        with contextlib.suppress(OSError):
+            s.connect((addr, int(port)))
+
+
+def run_client(name, addr, port, seconds=3.0, netns=None):
+    into = ["ip", "netns", "exec", netns] if netns else []
+    subprocess.run([*into, PYTHON, ME, "client", name, addr, str(port), str(seconds)],
+                   check=False, timeout=8)
+
+
+def serve(family, addr):
+    """A listener that accepts and closes; ends with this process."""
+    s = socket.create_server((addr, 0), family=family)
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                s.accept()[0].close()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return s.getsockname()[1]
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+def ip(*args):
+    subprocess.run(["ip", *args], check=True, timeout=5,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def slow_path(build):
+    """Two namespaces joined by a line of 40 ms each way; yields its control."""
+    line = None
+    try:
+        ip("netns", "add", A)
+        ip("netns", "add", B)
+        line = subprocess.Popen(
+            [os.path.join(build, "delayline"), "--a", f"/run/netns/{A}:far",
+             "--b", f"/run/netns/{B}:near", "--delay", "40"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if line.stdout.readline().strip() != "ready":
+            raise OSError("the delay line did not start")
+        ip("-n", A, "addr", "add", "10.77.0.1/24", "dev", "far")
+        ip("-n", B, "addr", "add", "10.77.0.2/24", "dev", "near")
+        ip("-n", A, "addr", "add", "fd77::1/64", "dev", "far", "nodad")
+        ip("-n", B, "addr", "add", "fd77::2/64", "dev", "near", "nodad")
+
+        def control(text):
+            line.stdin.write(text + "\n")
+            line.stdin.flush()
+            line.stdout.readline()
+
+        yield control
+    finally:
+        if line:
+            line.stdin.close()
+            line.wait(timeout=5)
+        for name in (A, B):
+            subprocess.run(["ip", "netns", "del", name], check=False,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def far_server():
+    code = ("import socket,sys\n"
+            "s=socket.create_server(('::',7000),family=socket.AF_INET6,dualstack_ipv6=True)\n"
+            "print('ready',flush=True)\n"
+            "while True: s.accept()[0].close()\n")
+    with subprocess.Popen(["ip", "netns", "exec", B, PYTHON, "-c", code],
+                          stdout=subprocess.PIPE, text=True) as p:
+        try:
+            p.stdout.readline()
+            yield
+        finally:
+            p.terminate()
+
+
+def over_the_slow_path(build):
+    with slow_path(build) as control, far_server():
+        run_client("web", "10.77.0.2", 7000, netns=A)
+        run_client("api-sync", "fd77::2", 7000, netns=A)
+        run_client("typo", "10.77.0.2", 7001, netns=A)
+        control("drop-syn 1")
+        run_client("unlucky", "10.77.0.2", 7000, netns=A)
+        control("drop-syn 0")
+        control("loss 100,0")
+        run_client("impatient", "10.77.0.2", 7000, seconds=0.5, netns=A)
+        run_client("no-route", "10.99.0.1", 7000, netns=A)
+
+
+def traffic(build):
+    v4 = serve(socket.AF_INET, "127.0.0.1")
+    v6 = serve(socket.AF_INET6, "::1")
+    for _ in range(2):
+        run_client("local-v4", "127.0.0.1", v4)
+        run_client("local-v6", "::1", v6)
+    run_client("wrong-port", "127.0.0.1", free_port())
+    try:
+        over_the_slow_path(build)
+    except (OSError, subprocess.SubprocessError) as e:
+        print(f"demo: no slow path on this host ({e}); loopback only", file=sys.stderr)
+
+
+NEXT = """
+Each row is one connection that a program of this host tried to open. Above:
+loopback takes microseconds; `web` and `api-sync` crossed a line of 40 ms each
+way; `typo` and `wrong-port` found no listener; `unlucky` lost its first SYN and
+paid a second for it; `impatient` gave up; `no-route` never sent a SYN at all.
+
+Go on with:
+  sudo ./dev run connect                        every attempt on this host, live
+  sudo ./dev run connect --failed               only what did not succeed
+  sudo ./dev run connect --min 100ms            only what was slow
+  sudo ./dev run connect -- curl http://HOST/   one command and its descendants
+  sudo ./dev run connect --hist --by raddr -d 10   distributions by peer
+  ./build/tcplat connect --help                 all options
+"""
+
+
+def demo(tcplat):
+    build = os.path.dirname(os.path.abspath(tcplat))
+    print("tcplat connect, on real traffic of this host:\n", flush=True)
+    # The terminal's Ctrl-C reaches the child as well; it cleans up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    status = subprocess.run([tcplat, "connect", "--all", "--", PYTHON, ME, "traffic", build],
+                            check=False, preexec_fn=lambda: signal.signal(
+                                signal.SIGINT, signal.default_int_handler)).returncode
+    if status == 0:
+        print(NEXT)
+    return status
+
+
+def main(argv):
+    if len(argv) == 6 and argv[1] == "client":
+        client(*argv[2:])
+        return 0
+    if len(argv) == 3 and argv[1] == "traffic":
+        # Exit through the clean-up when tcplat passes a signal on.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        traffic(argv[2])
+        return 0
+    if len(argv) == 2:
+        return demo(argv[1])
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

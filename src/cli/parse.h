@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bounded parsers for option values. Each reads the whole string or fails:
+ * -EINVAL for what is not of the form, -ERANGE for what is out of bounds.
+ * None of them prints; the caller knows the option's name.
+ */
+#ifndef TCPLAT_CLI_PARSE_H
+#define TCPLAT_CLI_PARSE_H
+
+#include "tcplat/config.h"
+
+#include <stdbool.h>
+
+/* Decimal digits only: no sign, space, base prefix or trailing text. */
+int parse_u64(const char *s, __u64 min, __u64 max, __u64 *out);
+
+/*
+ * A decimal number ("1.5", ".5", "2") times scale, exactly; digits beyond the
+ * grain are cut off. -ERANGE when the product exceeds max.
+ */
+int parse_decimal(const char *s, __u64 scale, __u64 max, __u64 *out);
+
+/* Longest duration accepted: 1000 days, in nanoseconds. */
+#define PARSE_MAX_DURATION (1000ULL * 86400 * 1000000000)
+
+/*
+ * A number and a unit (ns us ms s m h). bare: a number without a unit is
+ * seconds; without it, a unit is required. Zero is -ERANGE.
+ */
+int parse_duration(const char *s, bool bare, __u64 *ns);
+
+/* A number of bytes with an optional k, m or g (powers of 1024). */
+int parse_size(const char *s, __u64 min, __u64 max, __u64 *out);
+
+/* Ports to include and to exclude, gathered over repeated options. */
+struct portspec {
+	bool any_included;
+	__u64 include[TCPLAT_PORT_WORDS];
+	__u64 exclude[TCPLAT_PORT_WORDS];
+};
+
+/*
+ * Adds "80,443,8000-8100,!22". Ports are 1 to 65535; a reversed range is
+ * -ERANGE. On failure *bad (of bad_size bytes) holds the element at fault.
+ */
+int parse_ports(const char *s, struct portspec *spec, char *bad, unsigned bad_size);
+
+/*
+ * The set that a spec means: what is included (all ports if nothing is) less
+ * what is excluded. -EINVAL when nothing is left.
+ */
+int portspec_finish(const struct portspec *spec, struct tcplat_portset *set);
+
+/* "10.0.0.0/8", "::1", "fd00::/8"; host bits are masked off. Mapped is IPv4. */
+int parse_net(const char *s, struct tcplat_net *net);
+
+/* "laddr,comm" as a mask of enum tcplat_key; -EINVAL leaves the word in bad. */
+int parse_keys(const char *s, __u32 *mask, char *bad, unsigned bad_size);
+
+/* Name of one key bit; the names in order, for messages and help. */
+const char *key_name(enum tcplat_key key);
+#define KEY_NAMES "laddr, raddr, lport, rport, pid, comm, cgroup, netns, outcome"
+
+/*
+ * The next element of a comma-separated list into word, or false at its end.
+ * *at: where to go on; starts as the list. An over-long element is cut.
+ */
+bool next_word(const char **at, char *word, unsigned size);
+
+#endif /* TCPLAT_CLI_PARSE_H */

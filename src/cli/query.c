@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "cli/query.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/log.h"
+
+/* A row may wait this long in the ring; the budget to the screen is 100 ms. */
+#define WAKE_NS (50ULL * 1000 * 1000)
+
+void query_init(struct query *q, enum tcplat_kind kind, const char *title)
+{
+	memset(q, 0, sizeof(*q));
+	q->kind = kind;
+	q->title = title;
+	q->config.connect = kind == TCPLAT_KIND_CONNECT;
+	q->config.calls = 1;
+	q->config.hist_step_ns = TCPLAT_HIST_STEP_US;
+	q->config.wake_ns = WAKE_NS;
+	q->config.max_keys = QUERY_MAX_KEYS_DEFAULT;
+	q->ring_bytes = QUERY_RING_DEFAULT;
+	q->adaptive = true;
+}
+
+void query_free(struct query *q)
+{
+	for (__u32 i = 0; i < q->config.filter.n_cgroups; i++)
+		close(q->cgroup_fds[i]);
+	q->config.filter.n_cgroups = 0;
+}
+
+bool query_add_column(struct query *q, const char *name)
+{
+	const struct column *c = column_find(name, q->kind);
+
+	if (!c || q->n_cells >= QUERY_MAX_CELLS)
+		return false;
+	q->cells[q->n_cells++] = (struct cell){
+		.column = c, .header = c->header, .width = c->width, .right = c->right
+	};
+	return true;
+}
+
+static int contradiction(const char *a, const char *b, const char *why)
+{
+	log_error("%s and %s contradict each other: %s", a, b, why);
+	return -EINVAL;
+}
+
+static bool any_of_family(const struct tcplat_netset *s, __u64 ip)
+{
+	if (!s->n || !ip)
+		return true;
+	for (__u32 i = 0; i < s->n; i++)
+		if (s->net[i].ip == ip)
+			return true;
+	return false;
+}
+
+static int check_families(const struct tcplat_filter *f)
+{
+	const char *want = f->ip == 4 ? "-4" : "-6";
+	const char *other =
+		f->ip == 4 ? "every address given is IPv6" : "every address given is IPv4";
+
+	if (!any_of_family(&f->laddr, f->ip))
+		return contradiction(want, "-L", other);
+	if (!any_of_family(&f->raddr, f->ip))
+		return contradiction(want, "-R", other);
+	for (__u64 ip = 4; ip <= 6; ip += 2)
+		if (any_of_family(&f->laddr, ip) && any_of_family(&f->raddr, ip))
+			return 0;
+	return contradiction("-L", "-R", "one is IPv4 and the other IPv6");
+}
+
+/* Opening the output would empty the recording. */
+static bool same_file(const struct query *q)
+{
+	struct stat in, out;
+	int err = strcmp(q->replay, "-") ? stat(q->replay, &in) : fstat(STDIN_FILENO, &in);
+
+	return !err && q->out_path && !stat(q->out_path, &out) && S_ISREG(in.st_mode) &&
+	       in.st_dev == out.st_dev && in.st_ino == out.st_ino;
+}
+
+static int check_replay(const struct query *q)
+{
+	const struct tcplat_filter *f = &q->config.filter;
+
+	if (!q->replay)
+		return 0;
+	if (q->command)
+		return contradiction("--replay", "-- COMMAND", "a recording is not a live trace");
+	if (f->n_cgroups)
+		return contradiction("--replay", "--cgroup",
+				     "a recording has paths of groups, not the groups");
+	if (f->uid.n)
+		return contradiction("--replay", "--uid", "a recording does not say the user");
+	if (q->interval_ns)
+		return contradiction("--replay", "-i/--interval",
+				     "a recording is read at once, not as its time went by");
+	if (same_file(q))
+		return contradiction("--replay", "-o/--output", "both are the same file");
+	return 0;
+}
+
+/* They may start later; but a typing error shows nothing for ever. */
+static void warn_absent(const struct tcplat_idset *s, const char *what)
+{
+	for (__u32 i = 0; i < s->n; i++)
+		if (kill((pid_t)s->id[i], 0) && errno == ESRCH)
+			log_warning("no %s %u is running now", what, s->id[i]);
+}
+
+/* Ids are sets, so several values widen: only -p against --tid could clash. */
+static int check_command(const struct query *q)
+{
+	if (q->user && !q->command) {
+		log_error("-u/--user: there is no command to run; give one after --");
+		return -EINVAL;
+	}
+	if (q->all && !q->command) {
+		log_error("-a/--all: without a command everything is traced already");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int check_output(const struct query *q)
+{
+	bool hist = q->config.output == TCPLAT_OUT_HIST;
+
+	if (q->config.by && !hist) {
+		log_error("--by: only histograms have keys; add --hist");
+		return -EINVAL;
+	}
+	if (q->interval_ns && !hist) {
+		log_error("-i/--interval: only histograms are printed at intervals; add --hist");
+		return -EINVAL;
+	}
+	if (q->max_events && hist)
+		return contradiction("--max-events", "--hist", "histograms have no rows to count");
+	if (q->columns && hist)
+		return contradiction("--columns", "--hist", "histograms have no columns");
+	if (q->columns && q->format == FORMAT_JSON)
+		return contradiction("--columns", "--json", "JSON rows always have every member");
+	return 0;
+}
+
+int query_finish(struct query *q)
+{
+	struct tcplat_filter *f = &q->config.filter;
+	int err;
+
+	if (portspec_finish(&q->lport, &f->lport)) {
+		log_error("-l/--lport: no port is left of what was given");
+		return -EINVAL;
+	}
+	if (portspec_finish(&q->rport, &f->rport)) {
+		log_error("-r/--rport: no port is left of what was given");
+		return -EINVAL;
+	}
+	err = check_families(f);
+	if (!err)
+		err = check_replay(q);
+	if (!err)
+		err = check_command(q);
+	if (!err)
+		err = check_output(q);
+	if (err)
+		return err;
+	if (!q->replay) {
+		warn_absent(&f->pid, "process");
+		warn_absent(&f->tid, "thread");
+	}
+	f->descendants = q->command && !q->all;
+	q->config.wake_bytes = q->ring_bytes / 4;
+	if (!q->config.by && q->config.output == TCPLAT_OUT_HIST)
+		q->config.max_keys = 1;
+	return 0;
+}

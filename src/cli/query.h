@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the user asked for: the one form that the unified views and the
+ * drop-in names are parsed into, and that a session carries out.
+ */
+#ifndef TCPLAT_CLI_QUERY_H
+#define TCPLAT_CLI_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cli/parse.h"
+#include "sink/sink.h"
+#include "tcplat/config.h"
+
+#define QUERY_MAX_CELLS 32
+#define QUERY_MAX_KEYS_DEFAULT 10000
+#define QUERY_RING_DEFAULT (4U << 20)
+
+enum query_format {
+	FORMAT_TABLE,
+	FORMAT_JSON,
+};
+
+struct query {
+	enum tcplat_kind kind;
+	const char *title; /* of histograms, borrowed */
+
+	struct tcplat_config config; /* filters, keys, what to measure */
+	struct portspec lport, rport;
+	int cgroup_fds[TCPLAT_MAX_CGROUPS]; /* owned */
+
+	enum query_format format;
+	struct cell cells[QUERY_MAX_CELLS]; /* of the table */
+	unsigned n_cells;
+	const char *columns; /* --columns as given, borrowed */
+	bool adaptive;
+	bool timestamp;
+	bool wide;
+	bool failed; /* --failed */
+	const char *out_path;
+	__u64 interval_ns; /* 0: only at the end */
+	__u64 duration_ns; /* 0: without end */
+	__u64 max_events;  /* 0: without end */
+
+	const char *replay;
+	char **command; /* argv, NULL: none */
+	const char *user;
+	bool all;
+
+	size_t ring_bytes;
+	bool single_hook;
+	bool verbose;
+
+	/* Questions answered without tracing. */
+	bool help, usage, version, features;
+};
+
+/* Sets defaults; title and kind are the view's. */
+void query_init(struct query *q, enum tcplat_kind kind, const char *title);
+void query_free(struct query *q);
+
+/*
+ * Completes what several options decide together and checks that they do not
+ * contradict each other. Returns 0, or -EINVAL, reported.
+ */
+int query_finish(struct query *q);
+
+/* Appends one table column by name; false if the kind has none of that name. */
+bool query_add_column(struct query *q, const char *name);
+
+#endif /* TCPLAT_CLI_QUERY_H */

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The engine: the BPF object from opening to the last count. It knows nothing
+ * of options, views or output.
+ */
+#ifndef TCPLAT_CORE_ENGINE_H
+#define TCPLAT_CORE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "record/record.h"
+#include "tcplat/config.h"
+
+struct engine;
+
+struct engine_options {
+	const struct tcplat_config *config; /* borrowed until engine_load() returns */
+	const int *cgroup_fds;		    /* config->filter.n_cgroups of them */
+	size_t ring_bytes;		    /* a power of two, at least a page */
+	bool single_hook;		    /* tests: without the second copy of the hook */
+};
+
+/*
+ * Opens, sizes and loads. Reports by log_error() what the kernel or our rights
+ * lack, and returns a negative errno then.
+ */
+int engine_load(struct engine **engine, const struct engine_options *options);
+
+/* Detaches and frees everything. NULL is fine. */
+void engine_free(struct engine *e);
+
+static inline void engine_freep(struct engine **e)
+{
+	engine_free(*e);
+}
+
+/* Marks a task (by pidfd) as the command: its descendants are traced. */
+int engine_trace_task(struct engine *e, int pidfd);
+
+/*
+ * Attaches every program and marks what is older than the tracer. Reports what
+ * is optional and missing as a warning. Negative errno, reported.
+ */
+int engine_attach(struct engine *e);
+
+/* Readable when rows wait; see wake_ns in tcplat/config.h. */
+int engine_fd(const struct engine *e);
+
+/* data is a struct tcplat_event with what its kind adds; borrowed. */
+typedef void engine_row_fn(void *arg, const struct tcplat_event *ev);
+
+/* Hands over every row that waits; their number, or a negative errno. */
+int engine_drain(struct engine *e, engine_row_fn *fn, void *arg);
+
+/*
+ * Stops counting at one moment: events after it are not ours, and no program
+ * is still at work when this returns (membarrier(2) waits for RCU readers).
+ */
+void engine_stop(struct engine *e);
+
+typedef void engine_hist_fn(void *arg, struct histogram *h);
+
+/*
+ * Hands over what each key's histogram gained since the last call, and starts
+ * a new interval. Only key, by, step and counts, extremes and sum are filled.
+ * Negative errno on failure.
+ */
+int engine_histograms(struct engine *e, engine_hist_fn *fn, void *arg);
+
+/* After engine_stop(). Counts what is still open by a pass over the sockets. */
+int engine_summary(struct engine *e, struct summary *sum);
+
+/* Says by log_info() which programs are attached where, with their sizes. */
+void engine_describe(const struct engine *e);
+
+#endif /* TCPLAT_CORE_ENGINE_H */

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What flows from sources to sinks: records (one event), histograms (an
+ * interval's counts for one key) and the summary at the end. All pointers are
+ * borrowed and valid only during the call that hands them over.
+ */
+#ifndef TCPLAT_RECORD_RECORD_H
+#define TCPLAT_RECORD_RECORD_H
+
+#include "tcplat/event.h"
+
+#include <stdbool.h>
+
+struct record {
+	union {
+		struct tcplat_event ev; /* who and where, whatever the kind */
+		struct tcplat_connect_event connect;
+	};
+	__u64 unix_ns;	      /* end of the event, CLOCK_REALTIME */
+	__u64 since_first_ns; /* since the first record of this run */
+	const char *cgroup;   /* path, or "#id" where the group is gone */
+};
+
+/* Latency of a record of any kind, in nanoseconds. */
+__u64 record_latency_ns(const struct record *r);
+/* enum tcplat_outcome, or ~0U for kinds that have none. */
+__u32 record_outcome(const struct record *r);
+
+/* "established" … as in JSON; unknown values give "?". */
+const char *outcome_name(unsigned outcome);
+/* Returns -1 for a name that is none. */
+int outcome_from_name(const char *name);
+/* "connect" …; the metric's and the event's name. */
+const char *kind_name(unsigned kind);
+
+struct histogram {
+	struct tcplat_hist_key key;
+	__u32 by; /* which members of key count, mask of enum tcplat_key */
+	const char *cgroup;
+	__u64 unix_ns;	   /* end of the interval */
+	__u64 interval_ns; /* its length */
+	__u64 step_ns;	   /* grid, see tcplat/hist.h */
+	__u64 count;
+	__u64 sum_ns;
+	__u64 min_ns;
+	__u64 max_ns;
+	__u64 counts[TCPLAT_HIST_BUCKETS];
+};
+
+/*
+ * The p-th quantile (0 < p <= 1) in nanoseconds by nearest rank, placed within
+ * its bucket in proportion and never outside [min, max]; 0 when empty. Off by
+ * at most a bucket's width: 12.5 % of the value, or an eighth of the unit.
+ */
+__u64 histogram_quantile(const struct histogram *h, double p);
+
+/* Edges of bucket i in nanoseconds; the last bucket's upper edge is ~0. */
+__u64 histogram_lower(const struct histogram *h, unsigned i);
+__u64 histogram_upper(const struct histogram *h, unsigned i);
+
+struct summary {
+	__u64 events;
+	__u64 unseen_start;
+	__u64 still_open;
+	__u64 lost[TCPLAT_NR_LOST];
+};
+
+/* "ring_full" … as in JSON. */
+const char *lost_name(enum tcplat_counter which);
+__u64 summary_lost(const struct summary *s);
+
+#endif /* TCPLAT_RECORD_RECORD_H */

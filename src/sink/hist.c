@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Histograms for people: one block a key, a bar for each power of two. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/parse.h"
+#include "core/cleanup.h"
+#include "record/text.h"
+#include "sink/sink.h"
+
+#define BAR 40
+
+struct hist_sink {
+	struct sink sink;
+	const char *title;
+	bool timestamps;
+};
+
+static struct hist_sink *hist_of(struct sink *s)
+{
+	return (struct hist_sink *)((char *)s - offsetof(struct hist_sink, sink));
+}
+
+static void put_duration(struct out *o, const char *before, __u64 ns)
+{
+	char text[TEXT_DURATION_LEN];
+
+	text_duration(text, ns);
+	out_printf(o, "%s%s", before, text);
+}
+
+static void put_name(struct out *o, const char *name, size_t len)
+{
+	char safe[COLUMN_TEXT_LEN];
+
+	text_escape(safe, sizeof(safe), name, len);
+	out_printf(o, "%s", safe);
+}
+
+static void put_addr(struct out *o, const __u8 addr[16])
+{
+	char text[TEXT_ADDR_LEN];
+
+	text_addr(text, addr_ip(addr), addr);
+	out_printf(o, "%s", text);
+}
+
+static void put_key(struct out *o, const struct histogram *h)
+{
+	const struct tcplat_hist_key *k = &h->key;
+
+	for (__u32 bit = 1; bit <= TCPLAT_KEY_OUTCOME; bit <<= 1) {
+		if (!(h->by & bit))
+			continue;
+		out_printf(o, " %s=", key_name(bit));
+		switch ((enum tcplat_key)bit) {
+		case TCPLAT_KEY_LADDR:
+			put_addr(o, k->laddr);
+			break;
+		case TCPLAT_KEY_RADDR:
+			put_addr(o, k->raddr);
+			break;
+		case TCPLAT_KEY_LPORT:
+			out_printf(o, "%u", k->lport);
+			break;
+		case TCPLAT_KEY_RPORT:
+			out_printf(o, "%u", k->rport);
+			break;
+		case TCPLAT_KEY_PID:
+			out_printf(o, "%u", k->pid);
+			break;
+		case TCPLAT_KEY_COMM:
+			put_name(o, k->comm, strnlen(k->comm, TCPLAT_COMM_LEN));
+			break;
+		case TCPLAT_KEY_CGROUP:
+			put_name(o, h->cgroup, strlen(h->cgroup));
+			break;
+		case TCPLAT_KEY_NETNS:
+			out_printf(o, "%u", k->netns);
+			break;
+		case TCPLAT_KEY_OUTCOME:
+			out_printf(o, "%s", outcome_name(k->outcome));
+			break;
+		}
+	}
+}
+
+/* Row 0 is below one unit, row i the octave [2^(i-1), 2^i), the last beyond. */
+#define ROWS (TCPLAT_HIST_OCTAVES + 2)
+
+static unsigned row_of(unsigned bucket)
+{
+	return (bucket + TCPLAT_HIST_SUB - 1) / TCPLAT_HIST_SUB;
+}
+
+static void put_rows(struct out *o, const struct histogram *h)
+{
+	__u64 rows[ROWS] = {}, most = 1;
+	unsigned first = ROWS, last = 0;
+
+	for (unsigned i = 0; i < TCPLAT_HIST_BUCKETS; i++) {
+		unsigned row = row_of(i);
+
+		rows[row] += h->counts[i];
+		if (!h->counts[i])
+			continue;
+		if (row < first)
+			first = row;
+		last = row;
+		if (rows[row] > most)
+			most = rows[row];
+	}
+	out_printf(o, "%10s %10s %10s\n", "FROM", "TO", "COUNT");
+	for (unsigned row = first; row <= last && row < ROWS; row++) {
+		unsigned bucket = row ? (row - 1) * TCPLAT_HIST_SUB + 1 : 0;
+		char lo[TEXT_DURATION_LEN], hi[TEXT_DURATION_LEN] = "...";
+		int bar = (int)((rows[row] * BAR + most - 1) / most);
+
+		text_duration(lo, histogram_lower(h, bucket));
+		if (row + 1 < ROWS)
+			text_duration(hi,
+				      tcplat_hist_lower(row * TCPLAT_HIST_SUB + 1) * h->step_ns);
+		out_printf(o, "%10s %10s %10llu |%-*.*s|\n", lo, hi, rows[row], BAR, bar,
+			   "****************************************");
+	}
+}
+
+static void histogram(struct sink *s, const struct histogram *h)
+{
+	struct hist_sink *t = hist_of(s);
+
+	out_printf(s->out, "%s", t->title);
+	put_key(s->out, h);
+	out_printf(s->out, "\ncount %llu", h->count);
+	put_duration(s->out, "  min ", h->min_ns);
+	put_duration(s->out, "  p50 ", histogram_quantile(h, .5));
+	put_duration(s->out, "  p90 ", histogram_quantile(h, .9));
+	put_duration(s->out, "  p99 ", histogram_quantile(h, .99));
+	put_duration(s->out, "  p99.9 ", histogram_quantile(h, .999));
+	put_duration(s->out, "  max ", h->max_ns);
+	out_printf(s->out, "\n");
+	put_rows(s->out, h);
+	out_printf(s->out, "\n");
+}
+
+static void interval(struct sink *s, __u64 unix_ns, unsigned n)
+{
+	char time[TEXT_TIME_LEN] = "";
+
+	if (hist_of(s)->timestamps)
+		text_time_of_day(time, unix_ns);
+	if (!n)
+		out_printf(s->out, "%s%s%s: none\n\n", time, *time ? " " : "", hist_of(s)->title);
+	else if (*time)
+		out_printf(s->out, "%s (end of interval)\n\n", time);
+}
+
+static void hist_summary(struct sink *s, const struct summary *sum)
+{
+	(void)s;
+	summary_to_stderr(sum);
+}
+
+static void hist_free(struct sink *s)
+{
+	free(hist_of(s));
+}
+
+static const struct sink_ops hist_ops = {
+	.histogram = histogram,
+	.interval = interval,
+	.summary = hist_summary,
+	.free = hist_free,
+};
+
+struct sink *sink_hist_new(struct out *out, const char *title, bool timestamps)
+{
+	struct hist_sink *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->sink.ops = &hist_ops;
+	t->sink.out = out;
+	t->title = title;
+	t->timestamps = timestamps;
+	return &t->sink;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sinks: what becomes of records, histograms and the summary. A sink writes to
+ * its out, whose error state the session watches; it reports nothing itself.
+ */
+#ifndef TCPLAT_SINK_SINK_H
+#define TCPLAT_SINK_SINK_H
+
+#include "record/column.h"
+#include "record/record.h"
+#include "sink/out.h"
+
+struct sink;
+
+struct sink_ops {
+	/* Called once when tracing has begun; prints headers. */
+	void (*begin)(struct sink *s);
+	void (*record)(struct sink *s, const struct record *r);
+	void (*histogram)(struct sink *s, const struct histogram *h);
+	/* The end of one interval's histograms, of which there were n. */
+	void (*interval)(struct sink *s, __u64 unix_ns, unsigned n);
+	void (*summary)(struct sink *s, const struct summary *sum);
+	void (*free)(struct sink *s);
+};
+
+struct sink {
+	const struct sink_ops *ops;
+	struct out *out; /* borrowed */
+};
+
+/* One column of a table, as a view wants it. */
+struct cell {
+	const struct column *column;
+	const char *header;
+	unsigned width; /* least width */
+	unsigned cut;	/* longest text, 0: no limit */
+	bool right;
+};
+
+struct table_layout {
+	const struct cell *cells; /* borrowed */
+	unsigned n;
+	/* Widen a column, and repeat the header, when a value needs more. */
+	bool adaptive;
+};
+
+/* Each returns a sink to be freed with sink_free(), or NULL without memory. */
+struct sink *sink_table_new(struct out *out, const struct table_layout *layout);
+struct sink *sink_json_new(struct out *out);
+/* title: what the histograms are of, borrowed. */
+struct sink *sink_hist_new(struct out *out, const char *title, bool timestamps);
+
+void sink_free(struct sink *s);
+
+static inline void sink_freep(struct sink **s)
+{
+	sink_free(*s);
+}
+
+/* The summary in words on stderr, if anything was lost or with -v. */
+void summary_to_stderr(const struct summary *sum);
+
+#endif /* TCPLAT_SINK_SINK_H */

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Recorded JSON Lines in place of the kernel. */
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/parse.h"
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "record/column.h"
+#include "record/text.h"
+#include "source/gather.h"
+#include "source/source.h"
+#include "tcplat/filter.h"
+
+#define LINE_MAX_BYTES (1U << 20)
+#define BATCH 256
+
+struct replay {
+	struct source source;
+	FILE *f;
+	char *path;
+	char *line; /* LINE_MAX_BYTES and a NUL */
+	unsigned long line_no;
+	enum tcplat_kind kind;
+	const struct tcplat_config *cfg;
+	struct gather *gather; /* histograms, where they are wanted */
+	struct summary sum;    /* the recording's own, with our count of events */
+	__u64 events;
+	unsigned long others; /* lines of kinds that this view does not show */
+	bool filtered;	      /* a filter on records is set */
+	bool summed;
+	bool failed;
+};
+
+static struct replay *replay_of(struct source *s)
+{
+	return (struct replay *)((char *)s - offsetof(struct replay, source));
+}
+
+/* Always -EBADMSG; what follows such a line is not read. */
+static int bad(struct replay *r, const char *why)
+{
+	log_error("%s:%lu: %s", r->path, r->line_no, why);
+	r->failed = true;
+	return -EBADMSG;
+}
+
+static int bad_member(struct replay *r, const char *member)
+{
+	char why[64];
+
+	snprintf(why, sizeof(why), "member \"%.20s\" is missing or not of its form", member);
+	return bad(r, why);
+}
+
+/* Sums stay what a JSON integer can hold. */
+static bool add(__u64 *sum, __u64 n)
+{
+	return !__builtin_add_overflow(*sum, n, sum) && *sum <= (__u64)INT64_MAX;
+}
+
+static int add_count(struct replay *r, const json_t *o, const char *member, __u64 *sum)
+{
+	__u64 n;
+
+	if (json_to_uint(json_object_get(o, member), INT64_MAX, &n) || !add(sum, n))
+		return bad_member(r, member);
+	return 0;
+}
+
+static int read_record(struct replay *r, const json_t *o, const struct consumer *to)
+{
+	struct record rec = { .ev.kind = (__u8)r->kind };
+
+	for (const struct column *c = columns; c->header || c->json; c++) {
+		if (!c->json || !(c->kinds & 1U << r->kind))
+			continue;
+		if (c->from_json(&rec, json_object_get(o, c->json)))
+			return bad_member(r, c->json);
+	}
+	if (rec.ev.ip != addr_ip(rec.ev.raddr))
+		return bad_member(r, "ip");
+	rec.ev.time_ns = rec.unix_ns;
+	if (!tcplat_match_who(&r->cfg->filter, rec.ev.pid, rec.ev.tid, rec.ev.comm) ||
+	    !tcplat_match_where(&r->cfg->filter, &rec.ev) ||
+	    !tcplat_match_what(&r->cfg->filter, record_latency_ns(&rec), record_outcome(&rec)))
+		return 0;
+	if (r->gather) {
+		if (gather_add(r->gather, &rec))
+			r->sum.lost[TCPLAT_LOST_KEYS_FULL]++;
+		else
+			r->events++;
+		return 0;
+	}
+	r->events++;
+	to->record(to->arg, &rec);
+	return 1;
+}
+
+static int read_key(struct replay *r, const json_t *o, struct histogram *h)
+{
+	struct record rec = {};
+	struct tcplat_hist_key *k = &h->key;
+	const char *name;
+	json_t *v;
+
+	if (!json_is_object(o))
+		return bad_member(r, "key");
+	json_object_foreach((json_t *)o, name, v) {
+		const struct column *c = column_find(name, r->kind);
+		char word[16];
+
+		if (parse_keys(name, &h->by, word, sizeof(word)) || !c || c->from_json(&rec, v))
+			return bad_member(r, name);
+	}
+	memcpy(k->laddr, rec.ev.laddr, sizeof(k->laddr));
+	memcpy(k->raddr, rec.ev.raddr, sizeof(k->raddr));
+	memcpy(k->comm, rec.ev.comm, sizeof(k->comm));
+	k->pid = rec.ev.pid;
+	k->netns = rec.ev.netns;
+	k->lport = rec.ev.lport;
+	k->rport = rec.ev.rport;
+	k->outcome = rec.connect.outcome;
+	h->cgroup = rec.cgroup ? rec.cgroup : "";
+	return 0;
+}
+
+static int read_buckets(struct replay *r, const json_t *a, struct histogram *h)
+{
+	const json_t *o;
+	size_t i;
+
+	if (!json_is_array(a))
+		return bad_member(r, "buckets");
+	json_array_foreach((json_t *)a, i, o) {
+		const json_t *le = json_object_get(o, "le_us");
+		unsigned b = TCPLAT_HIST_BUCKETS - 1;
+		__u64 ns, before = h->count;
+
+		if (!json_is_null(le)) {
+			if (json_to_ns(le, &ns) || !ns)
+				return bad_member(r, "buckets");
+			b = tcplat_hist_bucket((ns - 1) / h->step_ns);
+			if (histogram_upper(h, b) != ns)
+				return bad_member(r, "buckets");
+		}
+		if (add_count(r, o, "count", &h->count))
+			return -EBADMSG;
+		h->counts[b] += h->count - before;
+	}
+	return 0;
+}
+
+static int read_histogram(struct replay *r, const json_t *o, const struct consumer *to)
+{
+	const char *metric = json_string_value(json_object_get(o, "metric"));
+	const json_t *interval = json_object_get(o, "interval_s");
+	struct histogram h = { .step_ns = r->cfg->hist_step_ns };
+	const char *time = json_string_value(json_object_get(o, "time"));
+	__u64 count = 0;
+	int err;
+
+	if (!metric || strcmp(metric, kind_name(r->kind)) || r->cfg->output != TCPLAT_OUT_HIST) {
+		r->others++;
+		return 0;
+	}
+	if (r->filtered)
+		return bad(r, "a histogram cannot be filtered any more");
+	h.key.kind = (__u8)r->kind;
+	if (!time || !text_to_time(time, &h.unix_ns))
+		return bad_member(r, "time");
+	if (!json_is_number(interval) || !(json_number_value(interval) >= 0) ||
+	    json_number_value(interval) > 1e9)
+		return bad_member(r, "interval_s");
+	h.interval_ns = (__u64)(json_number_value(interval) * 1e9);
+	if (json_to_ns(json_object_get(o, "sum_us"), &h.sum_ns))
+		return bad_member(r, "sum_us");
+	if (json_to_ns(json_object_get(o, "min_us"), &h.min_ns))
+		return bad_member(r, "min_us");
+	if (json_to_ns(json_object_get(o, "max_us"), &h.max_ns) || h.max_ns < h.min_ns)
+		return bad_member(r, "max_us");
+	err = read_key(r, json_object_get(o, "key"), &h);
+	if (!err)
+		err = read_buckets(r, json_object_get(o, "buckets"), &h);
+	if (!err)
+		err = add_count(r, o, "count", &count);
+	if (err)
+		return err;
+	if (count != h.count || !add(&r->events, count))
+		return bad_member(r, "count");
+	to->histogram(to->arg, &h);
+	return 1;
+}
+
+static int read_summary(struct replay *r, const json_t *o)
+{
+	const json_t *lost = json_object_get(o, "lost");
+	int err = add_count(r, o, "unseen_start", &r->sum.unseen_start);
+
+	if (!err)
+		err = add_count(r, o, "still_open", &r->sum.still_open);
+	for (int i = 0; !err && i < TCPLAT_NR_LOST; i++)
+		err = add_count(r, lost, lost_name(i), &r->sum.lost[i]);
+	r->summed = true;
+	return err;
+}
+
+static int read_line(struct replay *r, size_t len, const struct consumer *to)
+{
+	json_error_t why;
+	json_t *o = json_loadb(r->line, len, JSON_REJECT_DUPLICATES, &why);
+	const char *event = json_string_value(json_object_get(o, "event"));
+	int err;
+
+	if (!o)
+		err = bad(r, why.text);
+	else if (!event)
+		err = bad_member(r, "event");
+	else if (!strcmp(event, "summary"))
+		err = read_summary(r, o);
+	else if (!strcmp(event, "histogram"))
+		err = read_histogram(r, o, to);
+	else if (!strcmp(event, kind_name(r->kind)))
+		err = read_record(r, o, to);
+	else
+		err = (int)(r->others++, 0);
+	json_decref(o);
+	return err;
+}
+
+/* 1 with a line in r->line, 0 at the end of the file, or -EBADMSG. */
+static int next_line(struct replay *r, size_t *len)
+{
+	int c = 0;
+
+	for (*len = 0; *len < LINE_MAX_BYTES && c != '\n'; r->line[(*len)++] = (char)c) {
+		c = getc_unlocked(r->f);
+		if (c == EOF)
+			break;
+	}
+	if (ferror(r->f))
+		return bad(r, strerror(errno));
+	if (!*len)
+		return 0;
+	r->line[*len] = 0;
+	r->line_no++;
+	return *len < LINE_MAX_BYTES ? 1 : bad(r, "line too long");
+}
+
+static int replay_drain(struct source *s, const struct consumer *to)
+{
+	struct replay *r = replay_of(s);
+
+	for (int lines = 0; !r->failed && lines < BATCH; lines++) {
+		size_t len;
+		int err = next_line(r, &len);
+
+		if (err <= 0)
+			return err ? err : lines;
+		if (strspn(r->line, " \t\r\n") >= len)
+			continue;
+		err = read_line(r, len, to);
+		if (err < 0)
+			return err;
+	}
+	return r->failed ? 0 : BATCH;
+}
+
+static int replay_start(struct source *s)
+{
+	(void)s;
+	return 0;
+}
+
+static int replay_fd(struct source *s)
+{
+	(void)s;
+	return -1;
+}
+
+static int replay_histograms(struct source *s, const struct consumer *to)
+{
+	struct replay *r = replay_of(s);
+
+	if (r->gather)
+		gather_take(r->gather, to);
+	return 0;
+}
+
+static void replay_stop(struct source *s)
+{
+	struct replay *r = replay_of(s);
+
+	if (!r->summed && !r->failed)
+		log_warning("%s: ends without a summary: the recording is not whole, or its end "
+			    "was not read",
+			    r->path);
+	if (r->others)
+		log_warning("%s: %lu lines are not of this view and were passed over", r->path,
+			    r->others);
+}
+
+static int replay_summary(struct source *s, struct summary *sum)
+{
+	struct replay *r = replay_of(s);
+
+	*sum = r->sum;
+	sum->events = r->events;
+	return r->failed ? -EBADMSG : 0;
+}
+
+static int replay_trace_task(struct source *s, int pidfd)
+{
+	(void)s;
+	(void)pidfd;
+	return -ENOTSUP;
+}
+
+static void replay_free(struct source *s)
+{
+	struct replay *r = replay_of(s);
+
+	gather_free(r->gather);
+	if (r->f && r->f != stdin)
+		fclose(r->f);
+	free(r->path);
+	free(r->line);
+	free(r);
+}
+
+static const struct source_ops replay_ops = {
+	.start = replay_start,
+	.fd = replay_fd,
+	.drain = replay_drain,
+	.histograms = replay_histograms,
+	.stop = replay_stop,
+	.summary = replay_summary,
+	.trace_task = replay_trace_task,
+	.free = replay_free,
+};
+
+static bool any_filter(const struct tcplat_filter *f)
+{
+	return f->pid.n || f->tid.n || f->netns.n || f->n_comms || f->laddr.n || f->raddr.n ||
+	       f->lport.active || f->rport.active || f->min_ns || f->outcomes || f->ip;
+}
+
+int source_replay_new(struct source **source, const char *path, const struct tcplat_config *config,
+		      enum tcplat_kind kind)
+{
+	struct replay *r = calloc(1, sizeof(*r));
+	int err = -ENOMEM;
+
+	if (!r)
+		return -ENOMEM;
+	r->source.ops = &replay_ops;
+	r->cfg = config;
+	r->kind = kind;
+	r->filtered = any_filter(&config->filter);
+	r->path = strdup(strcmp(path, "-") ? path : "standard input");
+	r->line = malloc(LINE_MAX_BYTES + 1);
+	if (!r->path || !r->line)
+		goto fail;
+	if (config->output == TCPLAT_OUT_HIST) {
+		r->gather = gather_new(config->by, config->hist_step_ns, config->max_keys);
+		if (!r->gather)
+			goto fail;
+	}
+	r->f = strcmp(path, "-") ? fopen(path, "re") : stdin;
+	if (!r->f) {
+		err = -errno;
+		log_error("--replay: cannot read '%s': %s", path, strerror(errno));
+		goto fail;
+	}
+	*source = &r->source;
+	return 0;
+fail:
+	replay_free(&r->source);
+	return err;
+}

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What all live tests need: root, a clean start, and the paths that traffic takes."""
+
+import os
+
+import pytest
+
+from lib import netns, paths
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid():
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def swept():
+    if not os.geteuid():
+        netns.sweep()
+
+
+@pytest.fixture(scope="module")
+def loopback():
+    with paths.loopback() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def veth():
+    with paths.veth() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def delayline():
+    """10 ms each way; tests that change it put it back."""
+    with paths.delayline(delay=(10, 10)) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def routed():
+    with paths.routed(delay=(5, 5)) as path:
+        yield path
+
+
+@pytest.fixture(params=["loopback", "veth", "delayline"])
+def any_path(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=[4, 6])
+def family(request):
+    return request.param
