@@ -31,14 +31,6 @@ int addr_ip(const __u8 addr[16])
 	return memcmp(addr, mapped, sizeof(mapped)) ? 6 : 4;
 }
 
-json_t *json_addr(const __u8 addr[16])
-{
-	char text[TEXT_ADDR_LEN];
-
-	text_addr(text, addr_ip(addr), addr);
-	return json_string(text);
-}
-
 int json_to_ns(const json_t *v, __u64 *ns)
 {
 	double us = json_number_value(v);
@@ -148,7 +140,10 @@ static int comm_from(struct record *r, const json_t *v)
 	}                                                                     \
 	static json_t *id##_json(const struct record *r)                      \
 	{                                                                     \
-		return json_addr(r->ev.id);                                   \
+		char text[TEXT_ADDR_LEN];                                     \
+                                                                              \
+		text_addr(text, addr_ip(r->ev.id), r->ev.id);                 \
+		return json_string(text);                                     \
 	}                                                                     \
 	static int id##_from(struct record *r, const json_t *v)               \
 	{                                                                     \
@@ -342,4 +337,23 @@ const struct column *column_find(const char *name, unsigned kind)
 		if (c->name && !strcmp(c->name, name) && c->kinds & 1U << kind)
 			return c;
 	return NULL;
+}
+
+void record_of_key(struct record *r, const struct histogram *h)
+{
+	const struct tcplat_hist_key *k = &h->key;
+
+	memset(r, 0, sizeof(*r));
+	memcpy(r->ev.laddr, k->laddr, sizeof(r->ev.laddr));
+	memcpy(r->ev.raddr, k->raddr, sizeof(r->ev.raddr));
+	memcpy(r->ev.comm, k->comm, sizeof(r->ev.comm));
+	r->ev.kind = k->kind;
+	/* A key may have one address without the other; the family is in each. */
+	r->ev.ip = (__u8)addr_ip(h->by & TCPLAT_KEY_RADDR ? k->raddr : k->laddr);
+	r->ev.pid = k->pid;
+	r->ev.netns = k->netns;
+	r->ev.lport = k->lport;
+	r->ev.rport = k->rport;
+	r->connect.outcome = k->outcome;
+	r->cgroup = h->cgroup;
 }

@@ -34,12 +34,16 @@ extern const struct column columns[];
 /* The column of that name which the kind has, or NULL. */
 const struct column *column_find(const char *name, unsigned kind);
 
+/*
+ * A record that holds what a histogram's key does, so that the columns of the
+ * same names show and read it. Every key of enum tcplat_key is a column.
+ */
+void record_of_key(struct record *r, const struct histogram *h);
+
 /* Untrusted bytes as a JSON string, new reference. */
 json_t *json_name(const char *s, size_t len);
 /* Nanoseconds as microseconds with up to three decimals, new reference. */
 json_t *json_us(__u64 ns);
-/* The address of an event's or key's side, new reference. */
-json_t *json_addr(const __u8 addr[16]);
 /* A non-negative number of microseconds, or -EINVAL. */
 int json_to_ns(const json_t *v, __u64 *ns);
 /* A whole number in [0, max], or -EINVAL. */

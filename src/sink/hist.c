@@ -29,59 +29,19 @@ static void put_duration(struct out *o, const char *before, __u64 ns)
 	out_printf(o, "%s%s", before, text);
 }
 
-static void put_name(struct out *o, const char *name, size_t len)
-{
-	char safe[COLUMN_TEXT_LEN];
-
-	text_escape(safe, sizeof(safe), name, len);
-	out_printf(o, "%s", safe);
-}
-
-static void put_addr(struct out *o, const __u8 addr[16])
-{
-	char text[TEXT_ADDR_LEN];
-
-	text_addr(text, addr_ip(addr), addr);
-	out_printf(o, "%s", text);
-}
-
 static void put_key(struct out *o, const struct histogram *h)
 {
-	const struct tcplat_hist_key *k = &h->key;
+	struct record r;
 
+	record_of_key(&r, h);
 	for (__u32 bit = 1; bit <= TCPLAT_KEY_OUTCOME; bit <<= 1) {
+		const struct column *c = column_find(key_name(bit), h->key.kind);
+		char text[COLUMN_TEXT_LEN];
+
 		if (!(h->by & bit))
 			continue;
-		out_printf(o, " %s=", key_name(bit));
-		switch ((enum tcplat_key)bit) {
-		case TCPLAT_KEY_LADDR:
-			put_addr(o, k->laddr);
-			break;
-		case TCPLAT_KEY_RADDR:
-			put_addr(o, k->raddr);
-			break;
-		case TCPLAT_KEY_LPORT:
-			out_printf(o, "%u", k->lport);
-			break;
-		case TCPLAT_KEY_RPORT:
-			out_printf(o, "%u", k->rport);
-			break;
-		case TCPLAT_KEY_PID:
-			out_printf(o, "%u", k->pid);
-			break;
-		case TCPLAT_KEY_COMM:
-			put_name(o, k->comm, strnlen(k->comm, TCPLAT_COMM_LEN));
-			break;
-		case TCPLAT_KEY_CGROUP:
-			put_name(o, h->cgroup, strlen(h->cgroup));
-			break;
-		case TCPLAT_KEY_NETNS:
-			out_printf(o, "%u", k->netns);
-			break;
-		case TCPLAT_KEY_OUTCOME:
-			out_printf(o, "%s", outcome_name(k->outcome));
-			break;
-		}
+		c->text(&r, text, sizeof(text));
+		out_printf(o, " %s=%s", c->name, text);
 	}
 }
 

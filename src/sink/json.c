@@ -41,44 +41,14 @@ static void record(struct sink *s, const struct record *r)
 
 static json_t *key_json(const struct histogram *h)
 {
-	const struct tcplat_hist_key *k = &h->key;
 	json_t *o = json_object();
+	struct record r;
 
+	record_of_key(&r, h);
 	for (__u32 bit = 1; bit <= TCPLAT_KEY_OUTCOME; bit <<= 1) {
-		json_t *v = NULL;
+		const struct column *c = column_find(key_name(bit), h->key.kind);
 
-		if (!(h->by & bit))
-			continue;
-		switch ((enum tcplat_key)bit) {
-		case TCPLAT_KEY_LADDR:
-			v = json_addr(k->laddr);
-			break;
-		case TCPLAT_KEY_RADDR:
-			v = json_addr(k->raddr);
-			break;
-		case TCPLAT_KEY_LPORT:
-			v = json_integer(k->lport);
-			break;
-		case TCPLAT_KEY_RPORT:
-			v = json_integer(k->rport);
-			break;
-		case TCPLAT_KEY_PID:
-			v = json_integer(k->pid);
-			break;
-		case TCPLAT_KEY_COMM:
-			v = json_name(k->comm, strnlen(k->comm, TCPLAT_COMM_LEN));
-			break;
-		case TCPLAT_KEY_CGROUP:
-			v = json_name(h->cgroup, strlen(h->cgroup));
-			break;
-		case TCPLAT_KEY_NETNS:
-			v = json_integer(k->netns);
-			break;
-		case TCPLAT_KEY_OUTCOME:
-			v = json_string(outcome_name(k->outcome));
-			break;
-		}
-		if (json_object_set_new_nocheck(o, key_name(bit), v)) {
+		if (h->by & bit && json_object_set_new_nocheck(o, c->json, c->to_json(&r))) {
 			json_decref(o);
 			return NULL;
 		}

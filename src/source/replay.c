@@ -13,6 +13,7 @@
 #include "source/gather.h"
 #include "source/source.h"
 #include "tcplat/filter.h"
+#include "tcplat/key.h"
 
 #define LINE_MAX_BYTES (1U << 20)
 #define BATCH 256
@@ -102,7 +103,6 @@ static int read_record(struct replay *r, const json_t *o, const struct consumer 
 static int read_key(struct replay *r, const json_t *o, struct histogram *h)
 {
 	struct record rec = {};
-	struct tcplat_hist_key *k = &h->key;
 	const char *name;
 	json_t *v;
 
@@ -115,14 +115,8 @@ static int read_key(struct replay *r, const json_t *o, struct histogram *h)
 		if (parse_keys(name, &h->by, word, sizeof(word)) || !c || c->from_json(&rec, v))
 			return bad_member(r, name);
 	}
-	memcpy(k->laddr, rec.ev.laddr, sizeof(k->laddr));
-	memcpy(k->raddr, rec.ev.raddr, sizeof(k->raddr));
-	memcpy(k->comm, rec.ev.comm, sizeof(k->comm));
-	k->pid = rec.ev.pid;
-	k->netns = rec.ev.netns;
-	k->lport = rec.ev.lport;
-	k->rport = rec.ev.rport;
-	k->outcome = rec.connect.outcome;
+	rec.ev.kind = (__u8)r->kind;
+	tcplat_hist_key_of(&h->key, &rec.ev, h->by, (__u8)record_outcome(&rec));
 	h->cgroup = rec.cgroup ? rec.cgroup : "";
 	return 0;
 }

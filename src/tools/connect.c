@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* tcplat connect: every TCP connection that this host tries to open. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "cli/options.h"
 #include "core/cleanup.h"
-#include "core/features.h"
-#include "core/log.h"
-#include "core/session.h"
 #include "tools/tool.h"
+#include "tools/view.h"
 
 static const struct option_table options = { view_options, NULL };
 
@@ -17,18 +12,11 @@ static const char *const default_columns[] = {
 	"pid", "comm", "laddr", "lport", "raddr", "rport", "outcome", "syns", "lat",
 };
 
-static int print_help(void)
+static void settle(struct query *q)
 {
-	printf("Usage: tcplat connect [OPTIONS] [-- COMMAND [ARG...]]\n\n"
-	       "Shows every TCP connection that this host tries to open: who, where to, how it\n"
-	       "ended, after how many SYNs, and how long it took from the first SYN. With a\n"
-	       "command, only what it and its descendants open.\n");
-	options_help(stdout, &options);
-	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
-static void choose_columns(struct query *q)
-{
+	if (q->failed)
+		q->config.filter.outcomes =
+			((1U << TCPLAT_NR_OUTCOMES) - 1) & ~(1U << TCPLAT_ESTABLISHED);
 	if (!q->columns)
 		for (size_t i = 0; i < ARRAY_SIZE(default_columns); i++)
 			query_add_column(q, default_columns[i]);
@@ -45,29 +33,21 @@ static void choose_columns(struct query *q)
 			q->cells[i].width = 39;
 }
 
+static const struct view view = {
+	.name = "tcplat",
+	.kind = TCPLAT_KIND_CONNECT,
+	.title = "connect latency",
+	.usage = "Usage: tcplat connect [OPTIONS] [-- COMMAND [ARG...]]\n",
+	.about = "Shows every TCP connection that this host tries to open: who, where to, how it\n"
+		 "ended, after how many SYNs, and how long it took from the first SYN. With a\n"
+		 "command, only what it and its descendants open.\n",
+	.options = &options,
+	.settle = settle,
+};
+
 static int run(int argc, char **argv)
 {
-	_cleanup_(query_free) struct query q;
-
-	query_init(&q, TCPLAT_KIND_CONNECT, "connect latency");
-	if (options_parse(&q, &options, argc, argv))
-		return EXIT_USAGE;
-	if (q.help)
-		return print_help();
-	if (q.version) {
-		printf("tcplat %s\n", TCPLAT_VERSION);
-		return EXIT_SUCCESS;
-	}
-	if (q.features)
-		return features_print(stdout);
-	if (query_finish(&q))
-		return EXIT_USAGE;
-	if (q.failed)
-		q.config.filter.outcomes =
-			((1U << TCPLAT_NR_OUTCOMES) - 1) & ~(1U << TCPLAT_ESTABLISHED);
-	choose_columns(&q);
-	log_init(log_name(), q.verbose);
-	return session_run(&q);
+	return view_run(&view, argc, argv);
 }
 
 const struct tool tool_connect = { "connect",

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The drop-in name: options, columns and number formats of the original. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <errno.h>
 
-#include "cli/options.h"
-#include "core/cleanup.h"
 #include "core/log.h"
-#include "core/session.h"
 #include "tools/tool.h"
+#include "tools/view.h"
 
 #define MAX_MS 86400000000ULL /* 1000 days, in ms */
 
@@ -21,7 +17,7 @@ static int set_min_ms(struct query *q, const struct option_def *def, const char 
 	if (parse_decimal(arg, 1000000, MAX_MS * 1000000, &ns)) {
 		log_error("min_ms: '%s' is not a number of milliseconds; give one such as 1 or 0.1",
 			  arg);
-		return -1;
+		return -EINVAL;
 	}
 	q->config.filter.min_ns = ns;
 	return 0;
@@ -69,26 +65,6 @@ static const struct option_def defs[] = {
 
 static const struct option_table options = { defs, set_min_ms };
 
-#define USAGE                                                                            \
-	"usage: tcpconnlat [-h] [-t] [-p PID] [-L] [-4 | -6] [-v] [min_ms] [-- COMMAND " \
-	"[ARG...]]\n"
-
-static int print_help(void)
-{
-	printf(USAGE "\nTrace TCP connects and show connection latency\n\n"
-		     "  min_ms                    minimum duration to trace, in ms (default 0)\n");
-	options_help(stdout, &options);
-	printf("\nexamples:\n"
-	       "    tcpconnlat              # trace all TCP connect()s\n"
-	       "    tcpconnlat -t           # include timestamps\n"
-	       "    tcpconnlat -p 181       # only trace PID 181\n"
-	       "    tcpconnlat 1            # only show connects longer than 1 ms\n"
-	       "    tcpconnlat 0.1          # only show connects longer than 100 us\n"
-	       "    tcpconnlat -v           # show the programs and where they are attached\n"
-	       "    tcpconnlat -- curl URL  # only what this command connects to\n");
-	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
 static void add(struct query *q, const char *column, const char *header, unsigned width,
 		unsigned cut)
 {
@@ -100,9 +76,13 @@ static void add(struct query *q, const char *column, const char *header, unsigne
 	q->cells[q->n_cells - 1].right = false;
 }
 
-/* The widths of the original; a longer value pushes its own row only. */
-static void choose_columns(struct query *q)
+static void settle(struct query *q)
 {
+	/* The original shows answers: SYN-ACK and RST. */
+	if (!all_outcomes)
+		q->config.filter.outcomes =
+			1U << TCPLAT_ESTABLISHED | 1U << TCPLAT_REFUSED | 1U << TCPLAT_RESET;
+	/* Its widths, too; a longer value pushes its own row only. */
 	q->adaptive = false;
 	if (q->timestamp)
 		add(q, "elapsed", "TIME(s)", 8, 0);
@@ -117,32 +97,29 @@ static void choose_columns(struct query *q)
 	add(q, "lat2", "LAT(ms)", 0, 0);
 }
 
+static const struct view view = {
+	.name = "tcpconnlat",
+	.kind = TCPLAT_KIND_CONNECT,
+	.title = "connect latency",
+	.usage = "usage: tcpconnlat [-h] [-t] [-p PID] [-L] [-4 | -6] [-v] [min_ms] "
+		 "[-- COMMAND [ARG...]]\n",
+	.about = "Trace TCP connects and show connection latency\n\n"
+		 "  min_ms                    minimum duration to trace, in ms (default 0)\n",
+	.after = "examples:\n"
+		 "    tcpconnlat              # trace all TCP connect()s\n"
+		 "    tcpconnlat -t           # include timestamps\n"
+		 "    tcpconnlat -p 181       # only trace PID 181\n"
+		 "    tcpconnlat 1            # only show connects longer than 1 ms\n"
+		 "    tcpconnlat 0.1          # only show connects longer than 100 us\n"
+		 "    tcpconnlat -v           # show the programs and where they are attached\n"
+		 "    tcpconnlat -- curl URL  # only what this command connects to\n",
+	.options = &options,
+	.settle = settle,
+};
+
 static int run(int argc, char **argv)
 {
-	_cleanup_(query_free) struct query q;
-
-	query_init(&q, TCPLAT_KIND_CONNECT, "connect latency");
-	if (options_parse(&q, &options, argc, argv))
-		return EXIT_USAGE;
-	if (q.help)
-		return print_help();
-	if (q.usage) {
-		fputs(USAGE, stdout);
-		return EXIT_SUCCESS;
-	}
-	if (q.version) {
-		printf("tcpconnlat %s\n", TCPLAT_VERSION);
-		return EXIT_SUCCESS;
-	}
-	if (query_finish(&q))
-		return EXIT_USAGE;
-	/* The original shows answers: SYN-ACK and RST. */
-	if (!all_outcomes)
-		q.config.filter.outcomes =
-			1U << TCPLAT_ESTABLISHED | 1U << TCPLAT_REFUSED | 1U << TCPLAT_RESET;
-	choose_columns(&q);
-	log_init(log_name(), q.verbose);
-	return session_run(&q);
+	return view_run(&view, argc, argv);
 }
 
 const struct tool tool_tcpconnlat = { "tcpconnlat", "the original's options and columns", run };
