@@ -133,7 +133,8 @@ static int fullest_first(const void *a, const void *b)
 	return memcmp(&x->key, &y->key, sizeof(x->key));
 }
 
-static void print_histograms(struct session *s)
+/* last: at the end of the run, which may be no whole interval. */
+static void print_histograms(struct session *s, bool last)
 {
 	int err;
 
@@ -144,14 +145,15 @@ static void print_histograms(struct session *s)
 		fail(s, err);
 	if (s->n_hists)
 		qsort(s->hists, s->n_hists, sizeof(*s->hists), fullest_first);
+	/* An empty rest of an interval is not worth a line. */
+	if (s->sink->ops->interval && (s->n_hists || !last || !s->q->interval_ns))
+		s->sink->ops->interval(s->sink, s->interval_end_unix_ns, (unsigned)s->n_hists);
 	for (size_t i = 0; i < s->n_hists; i++) {
 		if (s->sink->ops->histogram)
 			s->sink->ops->histogram(s->sink, s->hists[i].h);
 		free((char *)s->hists[i].h->cgroup);
 		free(s->hists[i].h);
 	}
-	if (s->sink->ops->interval)
-		s->sink->ops->interval(s->sink, s->interval_end_unix_ns, (unsigned)s->n_hists);
 	s->n_hists = 0;
 	flush(s);
 }
@@ -192,7 +194,7 @@ static void on_interval(void *arg, __u32 events)
 
 	(void)events;
 	if (timer_take(s->interval) && !s->over)
-		print_histograms(s);
+		print_histograms(s, false);
 }
 
 static void on_duration(void *arg, __u32 events)
@@ -330,7 +332,7 @@ static void end(struct session *s)
 		n = s->source->ops->drain(s->source, &s->consumer);
 	while (n > 0 && s->source->ops->fd(s->source) >= 0);
 	if (s->q->config.output == TCPLAT_OUT_HIST)
-		print_histograms(s);
+		print_histograms(s, true);
 	flush(s);
 	if (s->source->ops->summary(s->source, &sum))
 		return;

@@ -105,14 +105,14 @@ static void histogram(struct sink *s, const struct histogram *h)
 
 static void interval(struct sink *s, __u64 unix_ns, unsigned n)
 {
-	char time[TEXT_TIME_LEN] = "";
+	char time[TEXT_TIME_LEN];
 
-	if (hist_of(s)->timestamps)
+	if (hist_of(s)->timestamps) {
 		text_time_of_day(time, unix_ns);
+		out_printf(s->out, "=== %s\n\n", time);
+	}
 	if (!n)
-		out_printf(s->out, "%s%s%s: none\n\n", time, *time ? " " : "", hist_of(s)->title);
-	else if (*time)
-		out_printf(s->out, "%s (end of interval)\n\n", time);
+		out_printf(s->out, "%s: none\n\n", hist_of(s)->title);
 }
 
 static void hist_summary(struct sink *s, const struct summary *sum)

@@ -17,7 +17,7 @@ struct sink_ops {
 	void (*begin)(struct sink *s);
 	void (*record)(struct sink *s, const struct record *r);
 	void (*histogram)(struct sink *s, const struct histogram *h);
-	/* The end of one interval's histograms, of which there were n. */
+	/* An interval has ended at unix_ns; its n histograms follow. */
 	void (*interval)(struct sink *s, __u64 unix_ns, unsigned n);
 	void (*summary)(struct sink *s, const struct summary *sum);
 	void (*free)(struct sink *s);
