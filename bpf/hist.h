@@ -75,7 +75,7 @@ static __always_inline void raise_to(__u64 *p, __u64 v)
 static __always_inline void hist_add(const struct tcplat_hist_key *key, __u64 ns)
 {
 	struct tcplat_hist_slot *s;
-	__u32 idx = 0, *have, half, bucket;
+	__u32 idx = 0, *have, bucket;
 
 	have = bpf_map_lookup_elem(&hist_index, key);
 	if (have) {
@@ -84,6 +84,7 @@ static __always_inline void hist_add(const struct tcplat_hist_key *key, __u64 ns
 		count(TCPLAT_LOST_KEYS_FULL);
 		return;
 	}
+	idx += (hist_epoch & 1) * cfg.max_keys;
 	s = bpf_map_lookup_elem(&hist_slots, &idx);
 	if (!s) {
 		count(TCPLAT_LOST_KEYS_FULL);
@@ -93,9 +94,8 @@ static __always_inline void hist_add(const struct tcplat_hist_key *key, __u64 ns
 	if (bucket < TCPLAT_HIST_BUCKETS)
 		__sync_fetch_and_add(&s->counts[bucket], 1);
 	__sync_fetch_and_add(&s->sum_ns, ns);
-	half = hist_epoch & 1;
-	raise_to(&s->inv_min_ns[half], ~ns);
-	raise_to(&s->max_ns[half], ns);
+	raise_to(&s->inv_min_ns, ~ns);
+	raise_to(&s->max_ns, ns);
 }
 
 #endif /* TCPLAT_BPF_HIST_H */

@@ -110,23 +110,25 @@ struct tcplat_hist_key {
 };
 
 /*
- * Counts only ever grow; readers take differences. The exact extremes of an
- * interval live in two alternating halves: the programs write the half that
- * the epoch names, user space reads and resets the other.
+ * What one key counted. Intervals alternate between two halves of the table:
+ * the programs write the half that the epoch names, user space reads and clears
+ * the other, so that a value's count, its part of the sum and the extremes are
+ * always in the same interval. Keys are in the first half only, and a run
+ * without intervals has no second one.
  */
 struct tcplat_hist_slot {
 	struct tcplat_hist_key key;
 	__u64 used; /* set once the key is complete */
 	__u64 sum_ns;
-	__u64 inv_min_ns[2]; /* ~minimum, so that 0 is "none" and it only grows */
-	__u64 max_ns[2];
+	__u64 inv_min_ns; /* ~minimum, so that 0 is "none" and it only grows */
+	__u64 max_ns;
 	__u64 counts[TCPLAT_HIST_BUCKETS];
 };
 
 _Static_assert(sizeof(struct tcplat_event) == 88, "event layout");
 _Static_assert(sizeof(struct tcplat_connect_event) == 104, "connect event layout");
 _Static_assert(sizeof(struct tcplat_hist_key) == 72, "histogram key layout");
-_Static_assert(sizeof(struct tcplat_hist_slot) == 72 + 6 * 8 + 8 * TCPLAT_HIST_BUCKETS,
+_Static_assert(sizeof(struct tcplat_hist_slot) == 72 + 4 * 8 + 8 * TCPLAT_HIST_BUCKETS,
 	       "histogram slot layout");
 
 #endif /* TCPLAT_EVENT_H */

@@ -171,17 +171,19 @@ static int port_range(const char *s, __u64 *lo, __u64 *hi)
 int parse_ports(const char *s, struct portspec *spec, char *bad, unsigned bad_size)
 {
 	while (next_word(&s, bad, bad_size)) {
-		bool inverse = bad[0] == '!';
-		__u64 lo, hi, *bits = inverse ? spec->exclude : spec->include;
-		/* One that fills bad may have been cut, and could mean another port. */
-		int err =
-			strlen(bad) + 1 < bad_size ? port_range(bad + inverse, &lo, &hi) : -EINVAL;
+		const char *range = bad[0] == '!' ? bad + 1 : bad;
+		__u64 lo, hi, *bits = range > bad ? spec->exclude : spec->include;
+		int err;
 
+		/* One that fills bad may have been cut, and could mean another port. */
+		if (strlen(bad) + 1 >= bad_size)
+			return -EINVAL;
+		err = port_range(range, &lo, &hi);
 		if (err)
 			return err;
 		for (__u64 p = lo; p <= hi; p++)
 			bits[p / 64] |= 1ULL << (p % 64);
-		if (!inverse)
+		if (range == bad)
 			spec->any_included = true;
 	}
 	return 0;

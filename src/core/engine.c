@@ -22,7 +22,6 @@ void engine_free(struct engine *e)
 		bpf_link__destroy(e->links[i]);
 	ring_buffer__free(e->ring);
 	tcplat_bpf__destroy(e->skel);
-	free(e->past);
 	free(e);
 }
 

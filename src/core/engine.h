@@ -18,6 +18,7 @@ struct engine_options {
 	const struct tcplat_config *config; /* borrowed until engine_load() returns */
 	const int *cgroup_fds;		    /* config->filter.n_cgroups of them */
 	size_t ring_bytes;		    /* a power of two, at least a page */
+	bool intervals;			    /* histograms are read while events go on */
 	bool single_hook;		    /* tests: without the second copy of the hook */
 };
 
@@ -63,8 +64,8 @@ typedef void engine_hist_fn(void *arg, struct histogram *h);
 
 /*
  * Hands over what each key's histogram gained since the last call, and starts
- * a new interval. Only key, by, step and counts, extremes and sum are filled.
- * Negative errno on failure.
+ * a new interval; before engine_stop() only with the option for that. Only key,
+ * by, step and counts, extremes and sum are filled. Negative errno on failure.
  */
 int engine_histograms(struct engine *e, engine_hist_fn *fn, void *arg);
 

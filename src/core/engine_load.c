@@ -36,11 +36,12 @@ static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 {
 	const struct tcplat_config *cfg = o->config;
 	__u32 keys = cfg->output == TCPLAT_OUT_HIST ? cfg->max_keys : 1;
+	__u32 halves = o->intervals ? 2 : 1;
 	bool calls = cfg->connect && cfg->calls;
 	int err = 0;
 
 	memcpy((void *)&skel->rodata->cfg, cfg, sizeof(*cfg));
-	err |= bpf_map__set_max_entries(skel->maps.hist_slots, keys);
+	err |= bpf_map__set_max_entries(skel->maps.hist_slots, halves * keys);
 	err |= bpf_map__set_max_entries(skel->maps.hist_index, keys);
 	err |= bpf_map__set_max_entries(skel->maps.ring, (__u32)o->ring_bytes);
 

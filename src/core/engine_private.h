@@ -21,13 +21,6 @@ struct engine {
 
 	engine_row_fn *row_fn; /* during engine_drain() */
 	void *row_arg;
-
-	/* What each slot had counted when it was last read. */
-	struct past {
-		__u64 sum_ns;
-		__u64 counts[TCPLAT_HIST_BUCKETS];
-	} * past;
-	__u32 n_past;
 };
 
 /* Waits until every program that was running has returned. */

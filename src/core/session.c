@@ -403,6 +403,7 @@ static int open_all(struct session *s)
 	struct engine_options options = { .config = &q->config,
 					  .cgroup_fds = q->cgroup_fds,
 					  .ring_bytes = q->ring_bytes,
+					  .intervals = q->interval_ns != 0,
 					  .single_hook = q->single_hook };
 	int err;
 

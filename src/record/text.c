@@ -227,7 +227,9 @@ bool text_to_time(const char *s, __u64 *unix_ns)
 		unsigned h, m;
 		int n = 0;
 
-		if (sscanf(s + 1, "%2u:%2u%n", &h, &m, &n) != 2 || n != 5 || h > 23 || m > 59)
+		/* Neither blanks nor a second sign, which sscanf(3) would take. */
+		if (strspn(s + 1, "0123456789:") < 5 ||
+		    sscanf(s + 1, "%2u:%2u%n", &h, &m, &n) != 2 || n != 5 || h > 23 || m > 59)
 			return false;
 		offset = (*s == '-' ? -1L : 1L) * (long)(h * 3600 + m * 60);
 		s += 6;

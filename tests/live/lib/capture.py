@@ -133,8 +133,9 @@ class Capture:
 
         def is_out():
             nonlocal start
+            size = len(self._data)  # it may grow while we look
             found = self._data.find(nonce, start)
-            start = max(0, len(self._data) - len(nonce))
+            start = max(0, size - len(nonce))
             return found >= 0 or self._ended
 
         came = self._arrived.wait(is_out, 10)

@@ -93,18 +93,20 @@ def wrapped(directory, *steps, prefix=(), tool=None):
     """The tool behind a shell script that takes these steps first; for Tracer(tool=…)."""
     path = directory / f"wrapped-{len(list(directory.iterdir()))}"
     words = [*prefix, tool or binaries.tool()]
-    path.write_text("\n".join(["#!/bin/sh -e", *steps, f'exec {shlex.join(map(str, words))} "$@"', ""]))
+    last = f'exec {shlex.join(map(str, words))} "$@"'
+    path.write_text("\n".join(["#!/bin/sh -e", *steps, last, ""]))
     path.chmod(0o755)
     return str(path)
 
 
-def with_mounts(directory, *mounts, **more):
+def with_mounts(directory, *mounts, steps=(), **more):
     """The same, with mounts (arguments of mount(8) each) that nobody else sees."""
     return wrapped(
         directory,
         '[ "$UNSHARED" ] || UNSHARED=1 exec unshare --mount -- "$0" "$@"',
         "unset UNSHARED",
         *(f"mount {mount}" for mount in mounts),
+        *steps,
         **more,
     )
 
@@ -144,6 +146,17 @@ def hold(child):
     """Stops a process; what happens meanwhile waits for it. Until child.signal(SIGCONT)."""
     child.signal(signal.SIGSTOP)
     until(lambda: state(child.pid) == "T", 5, f"{child} does not stop")
+
+
+def wait_writing(pid, fd):
+    """Until it is inside a write() to this descriptor: the reader's turn."""
+
+    def writing():
+        with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
+            words = file.read().split()  # "running" when it is in none
+        return state(pid) == "S" and words[1:2] == [f"{fd:#x}"]
+
+    until(writing, 10, f"it does not wait to write to {fd}")
 
 
 def children(pid):
