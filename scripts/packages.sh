@@ -35,6 +35,10 @@ packages='
   T   nftables        nft              nftables              nftables             nftables
   T   ethtool         ethtool          ethtool               ethtool              ethtool
   T   strace          strace           strace                strace               strace
+  T   man-db          man              man-db                man-db               man
+  T   groff-base      groff            groff-base            groff                groff
+  T   zsh             zsh              zsh                   zsh                  zsh
+  T   fish            fish             fish                  fish                 fish
   L   clang-format    clang-format     clang-tools-extra     clang                clang-tools
   L   clang-tidy      clang-tidy       clang-tools-extra     clang                clang-tools
   L   cppcheck        cppcheck         cppcheck              cppcheck             cppcheck

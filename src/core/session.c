@@ -354,6 +354,7 @@ static void loop_replay(struct session *s)
 			fail(s, n);
 		flush(s);
 	} while (n > 0);
+	s->over = true;
 }
 
 static int trace(struct session *s, __u64 began_ns)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Completion of tcplat and of the original tools' names that it answers to.
+
+# Is the word at the cursor one of COMMAND's, behind --?
+function __tcplat_in_command
+    contains -- -- (commandline -opc)
+end
+
+function __tcplat_needs_view
+    test (count (commandline -opc)) -eq 1
+end
+
+function __tcplat_in_view
+    set -l words (commandline -opc)
+    test (count $words) -ge 2
+    and contains -- $words[2] $argv
+    and not __tcplat_in_command
+end
+
+# As if COMMAND stood on a line of its own.
+function __tcplat_command
+    set -l words (commandline -opc)
+    set -l at (contains -i -- -- $words)
+    set -l line (string escape -- $words[(math $at + 1)..-1]) (commandline -ct)
+    complete -C (string join ' ' -- $line)
+end
+
+# The last element of a comma-separated list, without those that are in it already.
+function __tcplat_list
+    set -l token (string replace -r '^--[^=]*=' '' -- (commandline -ct))
+    set -l before (string match -r '^.*,' -- $token)
+    for entry in $argv
+        string match -q -- "*,$entry,*" ",$before"
+        or echo "$before$entry"
+    end
+end
+
+function __tcplat_netns
+    set -l word (string replace -r '^--[^=]*=' '' -- (commandline -ct))
+    if string match -q '*/*' -- $word
+        __fish_complete_path $word
+    else
+        ip netns list 2>/dev/null | string replace -r ' .*' ''
+    end
+end
+
+# Groups by their path below the root of cgroup v2, or by their full path.
+function __tcplat_cgroup
+    set -l word (string replace -r '^--[^=]*=' '' -- (commandline -ct))
+    if string match -q '/*' -- $word
+        __fish_complete_directories $word
+        return
+    end
+    set -l root (string match -r '^\S+ (\S+) cgroup2 ' </proc/self/mounts)[2]
+    test -n "$root"
+    and pushd (string unescape -- $root) 2>/dev/null
+    and begin
+        __fish_complete_directories $word
+        popd
+    end
+end
+
+for name in tcplat tcpconnlat
+    complete -c $name -f
+    complete -c $name -n __tcplat_in_command -a '(__tcplat_command)'
+end
+
+complete -c tcplat -n __tcplat_needs_view -a connect -d 'Latency and outcome of the connections this host opens'
+complete -c tcplat -n __tcplat_needs_view -l features -d 'Print what this kernel lets us see'
+complete -c tcplat -n __tcplat_needs_view -s h -l help -d 'Print the views'
+complete -c tcplat -n __tcplat_needs_view -s V -l version -d 'Print the version'
+
+set -l view '__tcplat_in_view connect'
+complete -c tcplat -n $view -s p -l pid -xa '(__fish_complete_pids)' -d 'Only this process'
+complete -c tcplat -n $view -l tid -x -d 'Only this thread'
+complete -c tcplat -n $view -l uid -xa '(__fish_complete_users)' -d 'Only processes of this user'
+complete -c tcplat -n $view -l comm -x -d 'Only processes of this name'
+complete -c tcplat -n $view -s l -l lport -x -d 'Only these local ports'
+complete -c tcplat -n $view -s r -l rport -x -d 'Only these remote ports'
+complete -c tcplat -n $view -s L -l laddr -x -d 'Only this local address or subnet'
+complete -c tcplat -n $view -s R -l raddr -x -d 'Only this remote address or subnet'
+complete -c tcplat -n $view -s 4 -l ipv4 -d 'Only IPv4'
+complete -c tcplat -n $view -s 6 -l ipv6 -d 'Only IPv6'
+complete -c tcplat -n $view -l netns -xa '(__tcplat_netns)' -d 'Only this network namespace'
+complete -c tcplat -n $view -l cgroup -xa '(__tcplat_cgroup)' -d 'Only processes in this group or below'
+complete -c tcplat -n $view -l min -x -d 'Only latencies of at least this'
+complete -c tcplat -n $view -l failed -d 'Only attempts that did not succeed'
+complete -c tcplat -n $view -l json -d 'JSON Lines'
+complete -c tcplat -n $view -l hist -d 'Histograms instead of rows'
+complete -c tcplat -n $view -l by -xa '(__tcplat_list laddr raddr lport rport pid comm cgroup netns outcome)' -d 'One histogram for each'
+complete -c tcplat -n $view -s i -l interval -x -d 'Print histograms this often'
+complete -c tcplat -n $view -s d -l duration -x -d 'End after this time'
+complete -c tcplat -n $view -s t -l timestamp -d 'Begin rows with the time of day'
+complete -c tcplat -n $view -l columns -xa '(__tcplat_list time elapsed pid tid comm ip laddr lport raddr rport outcome error syns rtt netns cgroup lat)' -d 'Choose the columns'
+complete -c tcplat -n $view -s w -l wide -d 'Room for IPv6 addresses from the start'
+complete -c tcplat -n $view -s o -l output -rF -d 'Write to this file'
+complete -c tcplat -n $view -l max-events -x -d 'End after this many rows'
+complete -c tcplat -n $view -s a -l all -d 'Trace everything while the command runs'
+complete -c tcplat -n $view -s u -l user -xa '(__fish_complete_users)' -d 'Run the command as this user'
+complete -c tcplat -n $view -l features -d 'Print what this kernel lets us see'
+complete -c tcplat -n $view -l replay -rF -d 'Read recorded JSON Lines'
+complete -c tcplat -n $view -l buffer -xa '64k 256k 1m 4m 16m 64m 256m 1g' -d 'Size of the ring buffer'
+complete -c tcplat -n $view -l max-keys -x -d 'Most keys of --by'
+complete -c tcplat -n $view -s v -l verbose -d 'Say what is attached'
+complete -c tcplat -n $view -s h -l help -d 'Print the options'
+complete -c tcplat -n $view -s V -l version -d 'Print the version'
+
+set -l options 'not __tcplat_in_command'
+complete -c tcpconnlat -n $options -s h -l help -d 'Print the options'
+complete -c tcpconnlat -n $options -s t -l timestamp -d 'Begin rows with the seconds since the first'
+complete -c tcpconnlat -n $options -s p -l pid -xa '(__fish_complete_pids)' -d 'Only this process'
+complete -c tcpconnlat -n $options -s L -l lport -d 'Add the local port'
+complete -c tcpconnlat -n $options -s 4 -l ipv4 -d 'Only IPv4'
+complete -c tcpconnlat -n $options -s 6 -l ipv6 -d 'Only IPv6'
+complete -c tcpconnlat -n $options -s v -l verbose -d 'Say what is attached'
+complete -c tcpconnlat -n $options -l all-outcomes -d 'Also attempts without an answer'
+complete -c tcpconnlat -n $options -l json -d 'JSON Lines'
+complete -c tcpconnlat -n $options -l all -d 'Trace everything while the command runs'
+complete -c tcpconnlat -n $options -l replay -rF -d 'Read recorded JSON Lines'
+complete -c tcpconnlat -n $options -l usage -d 'Print a short usage message'
+complete -c tcpconnlat -n $options -s V -l version -d 'Print the version'
