@@ -137,10 +137,11 @@ def traffic(build):
 
 
 NEXT = """
-Each row is one connection that a program of this host tried to open. Above:
-loopback takes microseconds; `web` and `api-sync` crossed a line of 40 ms each
-way; `typo` and `wrong-port` found no listener; `unlucky` lost its first SYN and
-paid a second for it; `impatient` gave up; `no-route` never sent a SYN at all.
+Each row is one connection that a program of this host tried to open. Loopback
+takes microseconds; `wrong-port` found no listener. Over a line of 40 ms each way
+(made from TUN devices, where the host has them): `web` and `api-sync` connected,
+`typo` found no listener, `unlucky` lost its first SYN and paid a second for it,
+`impatient` gave up, and `no-route` never sent a SYN at all.
 
 Go on with:
   sudo ./dev run connect                        every attempt on this host, live
