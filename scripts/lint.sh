@@ -40,13 +40,15 @@ check() { # NAME COMMAND…
 
 lint_format() { "${limit[@]}" 120 clang-format --dry-run -Werror --style=file "${chosen[@]}"; }
 
-# Headers of the build directory (the generated skeleton) are not ours to tidy.
+# Headers of the build directory (the generated skeleton) are not ours to tidy. The fuzz targets
+# are built elsewhere; clang-tidy guesses their commands, and is told where our headers are.
 lint_tidy() {
 	local here
 	# shellcheck disable=SC2001 # a group of characters, each kept
 	here=$(sed 's/[][\.*^$+?(){}|]/\\&/g' <<<"$root")
 	printf '%s\0' "${chosen[@]}" | "${user[@]}" "${limit[@]}" 400 xargs -0 -n 1 -P "$cpus" \
 		clang-tidy -p "$root/build" --quiet --extra-arg=-Wno-unknown-warning-option \
+		"--extra-arg=-I$root/include" "--extra-arg=-I$root/src" \
 		"--header-filter=^($here/(build/\.\./)?|\.\./)(src|include|tests)/" 2>&1 |
 		grep -vE '^[0-9]+ warnings? (and [0-9]+ errors? )?generated|^Suppressed |^Use -header-filter'
 	return "${PIPESTATUS[1]}"
