@@ -130,12 +130,19 @@ def storm(port, count, *args, addr="127.0.0.1"):
     return json.loads(out)
 
 
-def programs():
-    """name -> (run_time_ns, run_cnt) of the programs loaded now."""
-    out = subprocess.run([BPFTOOL, "prog", "show", "--json"], check=True,
-                         capture_output=True, text=True).stdout
+def programs(but=()):
+    """name -> (run_time_ns, run_cnt) of the programs loaded now, except these ids."""
     return {p.get("name", ""): (p.get("run_time_ns", 0), p.get("run_cnt", 0))
-            for p in json.loads(out)}
+            for p in _shown() if p["id"] not in but}
+
+
+def program_ids():
+    return {p["id"] for p in _shown()}
+
+
+def _shown():
+    return json.loads(subprocess.run([BPFTOOL, "prog", "show", "--json"], check=True,
+                                     capture_output=True, text=True).stdout)
 
 
 def ratio_interval(ratios):
