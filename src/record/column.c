@@ -35,10 +35,10 @@ int json_to_ns(const json_t *v, __u64 *ns)
 {
 	double us = json_number_value(v);
 
-	/* A sum may be large; the nanoseconds must fit. */
-	if (!json_is_number(v) || !(us >= 0) || us > 1.8e16)
+	/* Any 64-bit number of ns, which is rounded when it is large: a sum may be. */
+	if (!json_is_number(v) || !(us >= 0) || us > 1.85e16)
 		return -EINVAL;
-	*ns = (__u64)round(us * 1000);
+	*ns = us * 1000 < 0x1p64 ? (__u64)round(us * 1000) : ~0ULL;
 	return 0;
 }
 

@@ -32,6 +32,7 @@ struct replay {
 	unsigned long others; /* lines of kinds that this view does not show */
 	bool filtered;	      /* a filter on records is set */
 	bool summed;
+	bool ended; /* its end was read */
 	bool failed;
 };
 
@@ -89,10 +90,10 @@ static int read_record(struct replay *r, const json_t *o, const struct consumer 
 	    !tcplat_match_what(&r->cfg->filter, record_latency_ns(&rec), record_outcome(&rec)))
 		return 0;
 	if (r->gather) {
-		if (gather_add(r->gather, &rec))
-			r->sum.lost[TCPLAT_LOST_KEYS_FULL]++;
-		else
-			r->events++;
+		bool full = gather_add(r->gather, &rec) != 0;
+
+		if (!add(full ? &r->sum.lost[TCPLAT_LOST_KEYS_FULL] : &r->events, 1))
+			return bad(r, "too many events to count");
 		return 0;
 	}
 	r->events++;
@@ -251,8 +252,10 @@ static int replay_drain(struct source *s, const struct consumer *to)
 		size_t len;
 		int err = next_line(r, &len);
 
-		if (err <= 0)
+		if (err <= 0) {
+			r->ended = !err;
 			return err ? err : lines;
+		}
 		if (strspn(r->line, " \t\r\n") >= len)
 			continue;
 		err = read_line(r, len, to);
@@ -287,10 +290,8 @@ static void replay_stop(struct source *s)
 {
 	struct replay *r = replay_of(s);
 
-	if (!r->summed && !r->failed)
-		log_warning("%s: ends without a summary: the recording is not whole, or its end "
-			    "was not read",
-			    r->path);
+	if (r->ended && !r->summed)
+		log_warning("%s: ends without a summary: the recording is not whole", r->path);
 	if (r->others)
 		log_warning("%s: %lu lines are not of this view and were passed over", r->path,
 			    r->others);

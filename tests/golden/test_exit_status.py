@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the shell sees: exit statuses, one line for each error, output that cannot be written."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from conftest import DATA
+
+# command line (a list where words hold blanks): the line on standard error, or how it begins
+USAGE = [
+    ("tcplat bogus", "tcplat: 'bogus' is no view; see --help\n"),
+    ("tcplat --bogus", "tcplat: '--bogus': give a view first, such as `tcplat connect --bogus`; "
+                       "see --help\n"),
+    ("tcplat connect --bogus", "tcplat: unknown or ambiguous option --bogus; see --help\n"),
+    ("tcplat connect -Q", "tcplat: unknown option -Q; see --help\n"),
+    ("tcplat connect --ver", "tcplat: unknown or ambiguous option --ver; see --help\n"),
+    ("tcplat connect 80", "tcplat: unexpected argument '80'; a command goes after --\n"),
+    ("tcplat connect -p", "tcplat: -p/--pid: needs a value (PID)\n"),
+    ("tcplat connect -p 0", "tcplat: -p/--pid: '0' is out of range; give a whole number from 1 "),
+    ("tcplat connect -p -1", "tcplat: -p/--pid: '-1' is not a process id; give "),
+    ("tcplat connect -p 12abc", "tcplat: -p/--pid: '12abc' is not a process id; give "),
+    ("tcplat connect -p 99999999999", "tcplat: -p/--pid: '99999999999' is out of range; give "),
+    ("tcplat connect -r 0", "tcplat: -r/--rport: '0' has a port out of range or a reversed "),
+    ("tcplat connect -r 70000", "tcplat: -r/--rport: '70000' has a port out of range or a "),
+    ("tcplat connect -l 80abc", "tcplat: -l/--lport: '80abc' has something that is not a port: "
+                                "'80abc'; give ports from 1 to 65535 like "),
+    ("tcplat connect -l 9000-8000", "tcplat: -l/--lport: '9000-8000' has a port out of range or a "
+                                    "reversed range: '9000-8000'; "),
+    ("tcplat connect -l 22,!22", "tcplat: -l/--lport: no port is left of what was given\n"),
+    ("tcplat connect -R 300.1.1.1", "tcplat: -R/--raddr: '300.1.1.1' is not an address; give "),
+    ("tcplat connect -R ::1/129", "tcplat: -R/--raddr: '::1/129' has a prefix out of range; an "),
+    ("tcplat connect -L localhost", "tcplat: -L/--laddr: 'localhost' is not an address; give IPv4 "
+                                    "or IPv6, with or without /PREFIX; names are not looked up\n"),
+    ("tcplat connect --min 10", "tcplat: --min: '10' is not a duration; give a number with ns, "),
+    ("tcplat connect --min -1ms", "tcplat: --min: '-1ms' is not a duration; give "),
+    ("tcplat connect --min nan", "tcplat: --min: 'nan' is not a duration; give "),
+    ("tcplat connect --min 99999999h", "tcplat: --min: '99999999h' is out of range; give "),
+    ("tcplat connect --hist --by port", "tcplat: --by: 'port' has the unknown key 'port'; keys "),
+    ("tcplat connect --cgroup /no/such/group", "tcplat: --cgroup: '/no/such/group' "),
+    ("tcplat connect --columns pid,x", "tcplat: --columns: 'pid,x' has the unknown column 'x'; "),
+    ("tcplat connect -4 -R ::1",
+     "tcplat: -4 and -R contradict each other: every address given is IPv6\n"),
+    ("tcplat connect -4 -6", "tcplat: -4 and -6 contradict each other: give one, or neither for "),
+    ("tcplat connect --by comm", "tcplat: --by: only histograms have keys; add --hist\n"),
+    ("tcplat connect -i 1", "tcplat: -i/--interval: only histograms are printed at intervals; "),
+    ("tcplat connect --replay x -- true", "tcplat: --replay and -- COMMAND contradict each other"),
+    ("tcplat connect --replay x --hist -i 1", "tcplat: --replay and -i/--interval contradict "),
+    ("tcplat connect -o x --", "tcplat: --: a command must follow\n"),
+    ("tcplat connect -a", "tcplat: -a/--all: without a command everything is traced already\n"),
+    (["tcplat", "connect", "-p", "\x1b[2J\n7"], "tcplat: -p/--pid: '\\x1b[2J\\x0a7' is not a "),
+    ("tcpconnlat --bogus", "tcpconnlat: unknown or ambiguous option --bogus; see --help\n"),
+    ("tcpconnlat -Q", "tcpconnlat: unknown option -Q; see --help\n"),
+    ("tcpconnlat -r 80", "tcpconnlat: unknown option -r; see --help\n"),
+    ("tcpconnlat -p 12abc", "tcpconnlat: -p/--pid: '12abc' is not a process id; give "),
+    ("tcpconnlat 1ms", "tcpconnlat: min_ms: '1ms' is not a number of milliseconds; give one such "),
+    ("tcpconnlat nan", "tcpconnlat: min_ms: 'nan' is not a number of milliseconds; give one such "),
+    ("tcpconnlat 99999999999999", "tcpconnlat: min_ms: '99999999999999' is not a number of "),
+    ("tcpconnlat 1 2", "tcpconnlat: unexpected argument '2'\n"),
+    ("tcpconnlat -4 -6", "tcpconnlat: -4 and -6 contradict each other: give one, or neither for "),
+]
+
+
+@pytest.mark.parametrize("argv, line", USAGE, ids=[str(case[0]) for case in USAGE])
+def test_usage_errors(run, argv, line):
+    done = run(argv.split() if isinstance(argv, str) else argv)
+    said = done.stderr.decode()
+    assert said.startswith(line)
+    assert said.endswith("\n") and said.count("\n") == 1
+    assert (done.stdout, done.returncode) == (b"", 2)
+
+
+REPLAY = ["tcplat", "connect", "--replay", "attempts.jsonl"]
+FORMS = pytest.mark.parametrize("form", [[], ["--json"], ["--hist"], ["--hist", "--json"]],
+                                ids=lambda form: " ".join(form) or "table")
+
+
+@FORMS
+def test_full_disk(run, form):
+    with open("/dev/full", "wb") as full:
+        done = run([*REPLAY, *form], stdout=full)
+    assert done.stderr == b"tcplat: writing to standard output failed: No space left on device\n"
+    assert done.returncode == 1
+
+
+@FORMS
+def test_full_disk_behind_a_file(run, form):
+    done = run([*REPLAY, *form, "-o", "/dev/full"])
+    assert done.stderr == b"tcplat: writing to /dev/full failed: No space left on device\n"
+    assert (done.stdout, done.returncode) == (b"", 1)
+
+
+@FORMS
+def test_closed_stdout(run, form):
+    done = run([*REPLAY, *form], stdout=None, preexec_fn=lambda: os.close(1))
+    assert done.stderr == b"tcplat: writing to standard output failed: Bad file descriptor\n"
+    assert done.returncode == 1
+
+
+def test_answers_to_a_full_disk(run):
+    for argv in (["tcplat", "connect", "--version"], ["tcplat", "connect", "--help"],
+                 ["tcpconnlat", "--help"], ["tcpconnlat", "--usage"]):
+        with open("/dev/full", "wb") as full:
+            done = run(argv, stdout=full)
+        assert b"No space left on device\n" in done.stderr
+        assert done.returncode == 1
+
+
+def many(path, count):
+    """A recording that no pipe's buffer holds."""
+    lines = (DATA / "attempts.jsonl").read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] * count + lines[-1])
+    return path
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_reader_goes_away(run, tmp_path, form):
+    recording = many(tmp_path / "many.jsonl", 20000)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = run(["tcplat", "connect", "--replay", recording, *form], stdout=write_end)
+    finally:
+        os.close(write_end)
+    assert (done.stderr, done.returncode) == (b"", 0)
+
+
+def test_reader_goes_away_after_a_line(tmp_path, run):
+    """As in `… | head -1`."""
+    recording = many(tmp_path / "many.jsonl", 20000)
+    head = subprocess.Popen(["head", "-n", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    done = run(["tcplat", "connect", "--replay", recording], stdout=head.stdin)
+    head.stdin.close()
+    assert head.stdout.read().startswith(b"    PID COMM ")
+    assert head.wait(10) == 0
+    assert (done.stderr, done.returncode) == (b"", 0)
+
+
+def test_whole_recording_of_many_batches(run, tmp_path):
+    recording = many(tmp_path / "many.jsonl", 3000)
+    lines = run(["tcplat", "connect", "--replay", recording, "--json"]).stdout.splitlines()
+    assert len(lines) == 3001
+    assert len(set(lines[:-1])) == 1
+    assert json.loads(lines[-1])["events"] == 3000
+
+
+@pytest.mark.parametrize("path, why", [
+    ("/no/such/directory/out", "No such file or directory"),
+    ("/", "Is a directory"),
+    ("attempts.jsonl/out", "Not a directory"),
+])
+def test_unwritable_output(run, path, why):
+    done = run([*REPLAY, "-o", path])
+    assert done.stderr.decode() == f"tcplat: -o/--output: cannot write '{path}': {why}\n"
+    assert (done.stdout, done.returncode) == (b"", 1)
+
+
+@FORMS
+def test_output_file(run, tmp_path, form):
+    path = tmp_path / "out"
+    path.write_bytes(b"what was there before " * 1000)
+    done = run([*REPLAY, *form, "-o", path])
+    assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 0)
+    assert path.read_bytes() == run([*REPLAY, *form]).stdout
+
+
+def test_output_onto_the_recording(run, tmp_path):
+    recording = many(tmp_path / "many.jsonl", 5)
+    before = recording.read_bytes()
+    done = run(["tcplat", "connect", "--replay", recording, "--json", "-o", recording])
+    assert done.stderr == \
+        b"tcplat: --replay and -o/--output contradict each other: both are the same file\n"
+    assert done.returncode == 2
+    assert recording.read_bytes() == before

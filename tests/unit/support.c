@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "record/text.h"
+
+static int real_stderr = -1;
+static int caught_fd = -1;
+static char caught[65536];
+
+void stderr_begin(void)
+{
+	fflush(stderr);
+	/* A test that failed in between has not called stderr_end(). */
+	if (real_stderr < 0)
+		real_stderr = dup(STDERR_FILENO);
+	if (caught_fd >= 0)
+		close(caught_fd);
+	caught_fd = memfd_create("stderr", MFD_CLOEXEC);
+	assert_true(real_stderr >= 0 && caught_fd >= 0);
+	assert_int_equal(dup2(caught_fd, STDERR_FILENO), STDERR_FILENO);
+}
+
+const char *stderr_end(void)
+{
+	ssize_t n;
+
+	fflush(stderr);
+	assert_int_equal(dup2(real_stderr, STDERR_FILENO), STDERR_FILENO);
+	n = pread(caught_fd, caught, sizeof(caught) - 1, 0);
+	assert_true(n >= 0);
+	caught[n] = 0;
+	return caught;
+}
+
+void assert_one_line(const char *text)
+{
+	const char *end = strchr(text, '\n');
+
+	if (!end || end == text || end[1])
+		fail_msg("not exactly one line: \"%s\"", text);
+}
+
+void assert_holds(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("no \"%s\" in \"%s\"", part, text);
+}
+
+void mem_open(struct mem *m)
+{
+	memset(m, 0, sizeof(*m));
+	m->out.f = open_memstream(&m->text, &m->len);
+	assert_non_null(m->out.f);
+}
+
+const char *mem_text(struct mem *m)
+{
+	assert_int_equal(out_flush(&m->out), 0);
+	return m->text;
+}
+
+void mem_close(struct mem *m)
+{
+	assert_int_equal(out_close(&m->out), 0);
+	free(m->text);
+}
+
+void put_addr(__u8 dst[16], const char *text)
+{
+	int ip;
+
+	assert_true(text_to_addr(text, &ip, dst));
+}
+
+static struct record sample(const char *comm, int ip, const char *laddr, const char *raddr)
+{
+	struct record r = { .unix_ns = SAMPLE_UNIX_NS, .cgroup = "/user.slice" };
+
+	r.ev.kind = TCPLAT_KIND_CONNECT;
+	r.ev.time_ns = SAMPLE_UNIX_NS;
+	r.ev.ip = (__u8)ip;
+	r.ev.netns = 4026531840U;
+	strncpy(r.ev.comm, comm, sizeof(r.ev.comm) - 1);
+	put_addr(r.ev.laddr, laddr);
+	put_addr(r.ev.raddr, raddr);
+	return r;
+}
+
+struct record sample_v4(void)
+{
+	struct record r = sample("curl", 4, "10.0.0.2", "10.0.0.1");
+
+	r.ev.pid = 4242;
+	r.ev.tid = 4243;
+	r.ev.lport = 40000;
+	r.ev.rport = 80;
+	r.connect.latency_ns = 20512750;
+	r.connect.handshake_rtt_us = 20480;
+	return r;
+}
+
+struct record sample_v6(void)
+{
+	struct record r = sample("nc", 6, "2001:db8::2", "2001:db8::1");
+
+	r.ev.pid = 7;
+	r.ev.tid = 7;
+	r.ev.lport = 40001;
+	r.ev.rport = 443;
+	r.connect.latency_ns = 1500;
+	r.connect.outcome = TCPLAT_REFUSED;
+	r.connect.error = 111;
+	return r;
+}
+
+static void on_record(void *arg, struct record *r)
+{
+	struct collected *c = arg;
+
+	assert_true(c->n_records < COLLECT_MAX);
+	c->records[c->n_records] = *r;
+	snprintf(c->cgroups[c->n_records], sizeof(c->cgroups[0]), "%s", r->cgroup);
+	c->n_records++;
+}
+
+static void on_histogram(void *arg, struct histogram *h)
+{
+	struct collected *c = arg;
+
+	assert_true(c->n_histograms < COLLECT_MAX);
+	c->histograms[c->n_histograms] = *h;
+	snprintf(c->hist_cgroups[c->n_histograms], sizeof(c->hist_cgroups[0]), "%s", h->cgroup);
+	c->n_histograms++;
+}
+
+void collect_init(struct collected *c)
+{
+	memset(c, 0, sizeof(*c));
+	c->consumer = (struct consumer){ on_record, on_histogram, c };
+}
