@@ -9,9 +9,9 @@ import signal
 
 import pytest
 
-from lib import binaries, netns
+from lib import binaries
 from lib.commands import (bpf_loaded, bpf_objects, children, hold, obedient, ports, said, script,
-                          wait_end, wrapped)
+                          wait_end, wait_writing, wrapped)
 from lib.process import mortal, until
 from lib.tool import Tracer, run_tool
 
@@ -254,12 +254,7 @@ def test_killed_before_it_starts(loopback, tmp_path):
         # -v has something to say when the probes are attached, for which there is no room
         argv = mortal([binaries.tool(), "connect", "-v", "--", "touch", marker])
         tracer = loopback.client.popen(argv, stderr=full)
-
-        def writes():
-            with open(f"/proc/{tracer.pid}/syscall", encoding="ascii") as file:
-                return file.read().split()[1:2] == ["0x2"]  # to descriptor 2
-
-        until(writes, 10, "it does not say anything")
+        wait_writing(tracer.pid, 2)
         (command,) = children(tracer.pid)
         fd, stack = of_process(command)
         with stack:
