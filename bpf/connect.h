@@ -220,6 +220,9 @@ static __always_inline void connect_orphan(struct tcp_sock *tp, bool unseen)
 {
 	struct tcplat_connect_event c;
 
+	/* What our command does begins after us. */
+	if (unseen && cfg.filter.descendants)
+		return;
 	connect_event_init(&c);
 	if (!where_of(&c.ev, tp) || !tcplat_match_where(&cfg.filter, &c.ev))
 		return;
@@ -270,6 +273,31 @@ static __always_inline void connect_end(struct sock *sk, int oldstate, int newst
 	connect_deliver(&c);
 }
 
+/*
+ * A socket that leaves ESTABLISHED with its attempt still pending: the kernel
+ * called no copy of the hook when it was established. When that was, is not
+ * known any more, so it makes no row; but it is counted.
+ */
+static __always_inline void connect_missed(struct sock *sk)
+{
+	struct sock_state *st = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+	struct tcplat_connect_event c;
+	struct tcp_sock *tp;
+	__u8 flags;
+
+	if (!st || !(st->flags & ST_PENDING))
+		return;
+	flags = st->flags;
+	st->flags = 0;
+	if (!(flags & ST_WANTED))
+		return;
+	count(TCPLAT_CNT_ENDED);
+	tp = bpf_skc_to_tcp_sock(sk);
+	connect_event_init(&c);
+	if (tp && where_of(&c.ev, tp) && tcplat_match_where(&cfg.filter, &c.ev))
+		count(TCPLAT_LOST_REENTERED);
+}
+
 static __always_inline int connect_state_change(struct sock *sk, int oldstate, int newstate,
 						int copy)
 {
@@ -280,6 +308,8 @@ static __always_inline int connect_state_change(struct sock *sk, int oldstate, i
 	else if (oldstate == TCP_SYN_SENT || (oldstate == TCP_SYN_RECV && sk->sk_socket))
 		/* SYN_RECV without a socket: the child of a listener, not ours. */
 		connect_end(sk, oldstate, newstate, copy);
+	else if (oldstate == TCP_ESTABLISHED)
+		connect_missed(sk);
 	return 0;
 }
 

@@ -43,7 +43,11 @@ static __always_inline int mark_unseen(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-/* Attempts still open when tracing ends, with every filter applied. */
+/*
+ * Twice at the end. While the hooks still run: a socket that is established,
+ * with its attempt pending, is one whose end they missed, for a hook runs
+ * before the state is stored. Once they have stopped: what is still open.
+ */
 static __always_inline int count_pending(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct sock_state *st = ctx->value;
@@ -55,6 +59,11 @@ static __always_inline int count_pending(struct bpf_iter__bpf_sk_storage_map *ct
 		return 0;
 	if ((st->flags & (ST_PENDING | ST_WANTED)) != (ST_PENDING | ST_WANTED))
 		return 0;
+	if (!stopped) {
+		if (sk->__sk_common.skc_state == TCP_ESTABLISHED)
+			connect_missed(sk);
+		return 0;
+	}
 	count(TCPLAT_CNT_PENDING);
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp && where_of(&e, tp) && tcplat_match_where(&cfg.filter, &e))

@@ -164,6 +164,9 @@ void engine_stop(struct engine *e)
 {
 	if (e->stopped)
 		return;
+	/* The first of two passes over the sockets, see bpf/sweep.h. */
+	if (bpf_program__autoload(e->skel->progs.count_open))
+		engine_run_iterator(e->skel->progs.count_open, e->skel->maps.sockets);
 	__atomic_store_n(&e->skel->bss->stopped, 1, __ATOMIC_SEQ_CST);
 	engine_grace();
 	e->stopped = true;

@@ -23,8 +23,9 @@ static __u64 missed_twice(const struct bpf_program *first, const struct bpf_prog
 }
 
 /*
- * Attempts lost because both copies of the hook were skipped. Three signs of
- * it: an end without a start (beyond those that had no memory for state), a
+ * Attempts lost because both copies of the hook were skipped, beyond those that
+ * the programs have found themselves (sockets established without an end).
+ * Three signs of it: an end without a start (beyond those that had no memory for state), a
  * start on a socket whose last attempt never ended, and attempts that are
  * neither ended nor open. The last also holds sockets that closed after we
  * stopped (*vanished); it can be no more than what both copies missed.

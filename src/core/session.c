@@ -37,6 +37,7 @@ struct session {
 	int signals, look, interval, duration; /* descriptors, -1: none */
 	int idle_looks;
 	__u64 interval_began_ns; /* CLOCK_MONOTONIC */
+	__u64 interval_ns;	 /* of the one that is being delivered */
 	__u64 interval_end_unix_ns;
 	__u64 first_unix_ns;
 	__u64 rows;
@@ -118,7 +119,7 @@ static void on_histogram(void *arg, struct histogram *h)
 	}
 	if (!copy->unix_ns) {
 		copy->unix_ns = s->interval_end_unix_ns;
-		copy->interval_ns = clock_ns(CLOCK_MONOTONIC) - s->interval_began_ns;
+		copy->interval_ns = s->interval_ns;
 	}
 	s->hists[s->n_hists++].h = copy;
 }
@@ -138,9 +139,11 @@ static void print_histograms(struct session *s, bool last)
 {
 	int err;
 
+	/* One ends and the next begins now; reading may take a while. */
+	s->interval_ns = clock_ns(CLOCK_MONOTONIC) - s->interval_began_ns;
+	s->interval_began_ns += s->interval_ns;
 	s->interval_end_unix_ns = clock_ns(CLOCK_REALTIME);
 	err = s->source->ops->histograms(s->source, &s->consumer);
-	s->interval_began_ns = clock_ns(CLOCK_MONOTONIC);
 	if (err)
 		fail(s, err);
 	if (s->n_hists)

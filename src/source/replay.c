@@ -167,7 +167,7 @@ static int read_histogram(struct replay *r, const json_t *o, const struct consum
 	if (!time || !text_to_time(time, &h.unix_ns))
 		return bad_member(r, "time");
 	if (!json_is_number(interval) || !(json_number_value(interval) >= 0) ||
-	    json_number_value(interval) > 1e9)
+	    json_number_value(interval) > 1.8e10)
 		return bad_member(r, "interval_s");
 	h.interval_ns = (__u64)(json_number_value(interval) * 1e9);
 	if (json_to_ns(json_object_get(o, "sum_us"), &h.sum_ns))

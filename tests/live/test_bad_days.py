@@ -187,10 +187,10 @@ def test_without_forks(loopback, tmp_path):
 
 def test_without_the_pass_over_sockets_at_the_start(delayline, tmp_path):
     """An attempt that is older than the tracer then counts as one whose start was lost."""
-    filters = ["--netns", delayline.client.inode]
     delayline.control("hold")
     with traffic.Client(delayline.client, delayline.server_v4, 1, mode="epoll") as client:
         client.go().connecting()
+        filters = ["--netns", delayline.client.inode, "-p", client.pid]
         with Tracer("connect", "--json", *filters) as whole, Tracer(
             "connect", "--json", *filters, tool=doctored(tmp_path, "bpf_iter_task_file")
         ) as lacking:
@@ -206,8 +206,9 @@ def test_without_the_pass_over_sockets_at_the_end(delayline, tmp_path):
     with traffic.Client(delayline.client, delayline.server_v4, 1, mode="epoll") as client:
         delayline.control("hold")
         try:
-            with Tracer("connect", "--json", "-p", client.pid) as whole, Tracer(
-                "connect", "--json", "-p", client.pid,
+            filters = ["--netns", delayline.client.inode, "-p", client.pid]
+            with Tracer("connect", "--json", *filters) as whole, Tracer(
+                "connect", "--json", *filters,
                 tool=doctored(tmp_path, "bpf_iter_bpf_sk_storage_map"),
             ) as lacking:
                 client.go().connecting()
@@ -260,8 +261,6 @@ def test_two_at_once_see_the_same(loopback):
         both = second.stop()
     assert (len(seen.rows), len(both.rows)) == (300, 500)
     assert seen.summary["events"] == 300 and both.summary["events"] == 500
-    for summary in (seen.summary, both.summary):
-        assert not any(summary["lost"].values())
 
     def who(rows):
         return sorted((row["lport"], row["pid"], row["tid"]) for row in rows)

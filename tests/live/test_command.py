@@ -10,8 +10,8 @@ import signal
 import pytest
 
 from lib import binaries, traffic
-from lib.commands import (children, ports, public_tool, said, script, setpriv, with_mounts,
-                          wrapped)
+from lib.commands import (children, obedient, ports, public_tool, said, script, setpriv,
+                          with_mounts, wrapped)
 from lib.tool import Tracer, run_tool
 
 
@@ -27,7 +27,8 @@ def test_its_first_connect_is_seen(loopback):
     program = [binaries.traffic_program("connstorm"), "--to", "127.0.0.1", "--count", "1"]
 
     def run(port):
-        return run_tool(["connect", "--json", "--", *program, "--port", port], ns=loopback.client)
+        return run_tool(["connect", "--json", "--netns", loopback.client.inode, "--", *program, "--port", port],
+                        ns=loopback.client)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for port, done in zip(range(1, 21), pool.map(run, range(1, 21))):
@@ -99,9 +100,8 @@ print("pids", json.dumps(pids))
 
 @pytest.mark.parametrize("all_of_them", [False, True], ids=["its own", "all"])
 def test_descendants_and_nobody_else(loopback, all_of_them):
-    options = ["-a", "--netns", loopback.client.inode] if all_of_them else []
-    with Tracer("connect", "--json", *options, "--", *script(DESCENDANTS),
-                ns=loopback.client) as tracer:
+    with Tracer("connect", "--json", "--netns", loopback.client.inode, *["-a"] * all_of_them, "--",
+                *script(DESCENDANTS), ns=loopback.client) as tracer:
         # while the command runs, somebody who was there before it and somebody who is new
         tracer.wait_for(lambda row: row["rport"] == 101)
         with traffic.Client(loopback.client, "127.0.0.1", 201) as stranger:
@@ -120,6 +120,26 @@ def test_descendants_and_nobody_else(loopback, all_of_them):
     assert of[104]["tid"] == int(said(tracer, "thread ").split()[1]) != of[104]["pid"]
     assert all(row["tid"] == row["pid"] for port, row in of.items() if port != 104)
     assert [of[port]["comm"] for port in (105, 106, 107, 108)] == ["bash"] * 4
+
+
+@pytest.mark.parametrize("options, unseen", [([], 0), (["-a"], 1)], ids=["its own", "all"])
+def test_older_attempts_of_others(delayline, options, unseen):
+    """What the command does begins after us: what was begun before is none of its business."""
+    delayline.control("hold")
+    try:
+        with traffic.Client(delayline.client, delayline.server_v4, 1, mode="epoll") as client:
+            client.go().connecting()
+            with Tracer("connect", "--json", "--netns", delayline.client.inode, *options, "--",
+                        *obedient()) as tracer:
+                said(tracer, "started")
+                delayline.control("release")
+                assert client.result().error == "ECONNREFUSED"
+                tracer.send("exit 0")
+                status, rows, summary, _ = tracer.finish()
+    finally:
+        delayline.control("release")
+    assert (status, rows) == (0, [])
+    assert (summary["events"], summary["unseen_start"]) == (0, unseen)
 
 
 IO_URING = """
@@ -199,27 +219,25 @@ def test_arguments_are_its_own(loopback):
 
 def test_inherits_nothing_of_ours(loopback, tmp_path):
     """Neither our descriptors nor our way with signals; whatever options open something."""
-    group = next(line.split()[1] for line in open("/proc/mounts", encoding="utf-8")
-                 if line.split()[2] == "cgroup2")
-    # No Python: it ignores SIGPIPE itself, as does this one. The signals are read without a
-    # child, around whose start the shell blocks them.
-    command = ["/bin/sh", "-c",
-               'while read -r name mask; do case $name in SigBlk:|SigIgn:) '
-               'echo "$name $mask";; esac; done </proc/$$/status; ls -l /proc/$$/fd; true']
+    with open("/proc/mounts", encoding="utf-8") as file:
+        group = next(line.split()[1] for line in file if line.split()[2] == "cgroup2")
     with open("/proc/self/status", encoding="utf-8") as file:
         ours = next(int(line.split()[1], 16) for line in file if line.startswith("SigIgn"))
+    # Python's own, which it takes back in its children
     ours &= ~(1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
     env = {"PATH": os.environ["PATH"], "ONLY": "this"}
-    for options in ([], ["--hist", "-i", "1", "-d", "9", "--cgroup", group]):
-        argv = ["connect", "-o", tmp_path / "rows", *options, "--"]
-        done = run_tool([*argv, *command], ns=loopback.client, env=env)
+
+    def run(*command):
+        done = run_tool(["connect", "-o", tmp_path / "rows", *options, "--", *command],
+                        ns=loopback.client, env=env)
         assert (done.status, done.stderr) == (0, "")
-        blocked, ignored, _, *fds = done.stdout.splitlines()
-        assert blocked.split() == ["SigBlk:", "0" * 16]
-        assert ignored.split() == ["SigIgn:", f"{ours:016x}"]
-        assert [line.split(" -> ")[0].split()[-1] for line in fds] == ["0", "1", "2"], fds
-        done = run_tool([*argv, "env"], ns=loopback.client, env=env)
-        assert sorted(done.stdout.splitlines()) == sorted(f"{k}={v}" for k, v in env.items())
+        return done.stdout.splitlines()
+
+    for options in ([], ["--hist", "-i", "1", "-d", "9", "--cgroup", group]):
+        assert run("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status") == [
+            f"SigBlk:\t{0:016x}", f"SigIgn:\t{ours:016x}"]
+        assert run("ls", "/proc/self/fd") == ["0", "1", "2", "3"]  # 3 is that directory
+        assert sorted(run("env")) == sorted(f"{name}={value}" for name, value in env.items())
 
 
 def test_is_a_child_in_our_group(loopback):

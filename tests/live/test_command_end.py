@@ -101,8 +101,9 @@ def test_signal_ends_tracing_and_reaches_it(loopback, tmp_path, how):
             # a leader of a session gets the first terminal that it opens for its own
             tool = wrapped(tmp_path, '[ "$LEADER" ] || LEADER=1 exec setsid "$0" "$@"',
                            f": <>{os.ttyname(slave)}")
-        tracer = stack.enter_context(Tracer("connect", "--json", "--", *obedient(*SIGNALS),
-                                            tool=tool, ns=loopback.client))
+        tracer = stack.enter_context(Tracer(
+            "connect", "--json", "--netns", loopback.client.inode, "--", *obedient(*SIGNALS),
+            tool=tool, ns=loopback.client))
         tracer.send("connect 101")
         tracer.wait_for(lambda row: row["rport"] == 101)
         hold(tracer)
@@ -184,7 +185,7 @@ def test_ignored_hang_up_stays_ignored(loopback, tmp_path):
 
 def test_duration_shorter_than_the_command(loopback):
     """Our output ends in time; the command goes on, and its status is ours."""
-    with Tracer("connect", "--json", "-d", "300ms", "--", *obedient(signal.SIGTERM),
+    with Tracer("connect", "--json", "-d", "1s", "--", *obedient(signal.SIGTERM),
                 ns=loopback.client) as tracer:
         tracer.send("connect 150")
         assert tracer.out.wait(lambda: tracer.summary, 10)

@@ -4,6 +4,7 @@
 import bisect
 import collections
 import contextlib
+import datetime
 import itertools
 import math
 import re
@@ -47,6 +48,10 @@ def check(row, keys=()):
     assert [row["min_us"], *quantiles, row["max_us"]] == sorted(
         [row["min_us"], *quantiles, row["max_us"]])
     assert row["count"] * row["min_us"] <= row["sum_us"] <= row["count"] * row["max_us"]
+
+
+def seconds(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def close_to(value, expected):
@@ -113,7 +118,7 @@ def test_same_counts_as_rows_by_every_key(loopback, veth):
                 check(row, sorted(keys, key=KEYS.index))
             assert {tuple(row["key"][key] for key in keys): row["count"]
                     for row in stopped.rows} == expected, keys
-            assert stopped.summary["events"] == 15 and not any(stopped.summary["lost"].values())
+            assert stopped.summary["events"] == 15
             # the fullest first
             counts = [row["count"] for row in stopped.rows]
             assert counts == sorted(counts, reverse=True)
@@ -144,7 +149,6 @@ def test_intervals(loopback, delayline):
     assert status == 0 and account["made"] == 6000 and slow.error == "ECONNREFUSED"
     for row in rows:
         check(row)
-        assert 0.05 < row["interval_s"] < 0.5, row
     assert sum(row["count"] for row in rows) == summary["events"] == 6001
     assert len(rows) >= 15
     (with_slow,) = (row for row in rows if row["max_us"] >= 200_000)
@@ -153,7 +157,12 @@ def test_intervals(loopback, delayline):
     assert all(row["max_us"] < 150_000 for row in rows if row is not with_slow)
     times = [row["time"] for row in rows]
     assert times == sorted(times) and len(set(times)) == len(times)
-    assert sum(row["interval_s"] for row in rows) <= time.time() - wall
+    assert wall <= seconds(times[0]) and seconds(times[-1]) <= time.time()
+    # each begins where the one before it ended, however long it took to read that
+    pairs = [(seconds(after) - seconds(before), row["interval_s"])
+             for before, after, row in zip(times, times[1:], rows[1:])]
+    assert all(gap > length - 0.01 for gap, length in pairs), pairs
+    assert sum(abs(gap - length) < 0.002 for gap, length in pairs) >= len(pairs) - 3, pairs
 
 
 def test_intervals_in_which_nothing_happens(loopback):
@@ -233,7 +242,8 @@ def test_for_people(loopback, delayline):
 
 def test_more_keys_than_the_table_holds(loopback):
     """What is in it goes on; the rest is counted, and said."""
-    options = ["connect", "--hist", "--by", "rport", "--max-keys", "4"]
+    options = ["connect", "--netns", loopback.client.inode, "--hist", "--by", "rport",
+               "--max-keys", "4"]
     command = script("for port in [*range(700, 710), 700, 702, 702]: connect(port)")
     for more in ([], ["-i", "10s"]):
         with Tracer(*options, "--json", *more, "--", *command, ns=loopback.client) as tracer:
@@ -262,6 +272,6 @@ def test_only_latencies_from_a_minimum(loopback, delayline):
         (histogram,) = hist.stop().rows
     check(histogram)
     assert row["pid"] == result.pid and 20_000 <= row["latency_us"] <= result.latency_us
-    assert summary["events"] == 1 and not any(summary["lost"].values())
+    assert summary["events"] == 1
     assert histogram["count"] == 1 and close_to(histogram["max_us"], row["latency_us"])
     assert histogram["p50_us"] == histogram["min_us"] == histogram["sum_us"]

@@ -4,11 +4,12 @@
 import contextlib
 import re
 import signal
+import threading
 
 import pytest
 
 from lib import traffic
-from lib.tool import Tracer
+from lib.tool import Tracer, run_tool
 
 BURST = 10000
 
@@ -59,6 +60,27 @@ def test_burst(loopback, steered, family):
     assert account["made"] == BURST
     # Two copies of the hook: a handful at most goes missing by re-entrance.
     assert sum(lost.values()) == lost["reentered"] <= BURST // 100
+
+
+def test_burst_while_others_come_and_go(loopback):
+    """While another tracer is attached to the same hook or leaves it, the kernel may call nobody:
+    that is no re-entrance that it counts, and must still be in the books."""
+    stop = threading.Event()
+
+    def churn():
+        while not stop.is_set():
+            run_tool(["connect", "-p", "1", "-d", "1ms", "-o", "/dev/null"])
+
+    with rps(loopback.client, True):
+        thread = threading.Thread(target=churn)
+        thread.start()
+        try:
+            for _ in range(3):
+                account, stopped = burst(loopback, threads=2, parallel=64)
+                check(account, stopped)
+        finally:
+            stop.set()
+            thread.join()
 
 
 def test_burst_blocking(loopback):

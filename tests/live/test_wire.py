@@ -109,9 +109,11 @@ def test_delay_line(delay, family):
         for _ in range(10):
             traffic.connect_once(path.client, server.addr, server.port)
         rows = t.stop().rows
-    assert len(rows) == 10
-    for row in rows:
-        assert 2000 * delay <= row["latency_us"] <= 2000 * delay + 2000
+    took = [row["latency_us"] for row in rows]
+    assert len(took) == 10
+    # Never less; a busy machine may hold up one or the other packet.
+    assert 2000 * delay <= min(took)
+    assert statistics.median(took) <= 2000 * delay + 2000
 
 
 def test_ten_and_ten_ms(delayline, family):
@@ -122,8 +124,10 @@ def test_ten_and_ten_ms(delayline, family):
             traffic.connect_once(delayline.client, server.addr, server.port)
         rows = t.stop().rows
     assert len(rows) == 20
-    assert all(20000 <= r["latency_us"] <= 22000 for r in rows)
-    assert all(20000 <= r["handshake_rtt_us"] <= 22000 for r in rows)
+    for member in ("latency_us", "handshake_rtt_us"):
+        took = sorted(r[member] for r in rows)
+        # All but the odd one that a busy machine holds up; against the wire, see test_clean.
+        assert 20000 <= took[0] and took[17] <= 22000
 
 
 def test_refused_against_the_wire(any_path, family, capsys):

@@ -176,6 +176,7 @@ static void test_rejected(void **state)
 		{ "raddr", "4" },
 		{ "lport", "65536" },
 		{ "rport", "-1" },
+		{ "rport", "65536" },
 		{ "latency_us", "-0.001" },
 		{ "latency_us", "1e17" },
 		{ "latency_us", "\"1\"" },

@@ -61,6 +61,7 @@ static const struct name names[] = {
 	{ "a\xff"
 	  "b",
 	  "a\\xffb", "a\\xffb" },
+	{ "\\x41\xff", "\\\\x41\\xff", "\\x41\\xff" },
 	{ "\x80", "\\x80", "\\x80" },
 	{ "\xbf"
 	  "a",

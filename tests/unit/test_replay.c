@@ -154,7 +154,7 @@ static void test_broken_lines(void **state)
 	static const struct broken cases[] = {
 		{ "{\"event\":\"conn\n", NULL },
 		{ "{} {}\n", NULL },
-		{ "{\"event\":\"connect\",\"event\":\"connect\"}\n", NULL },
+		{ CONNECT("0", "x", "4", "10.0.0.1", "1", "refused", ",\"pid\":1"), NULL },
 		{ "{\"event\":\"\xff\"}\n", NULL },
 		{ "{\"event\":\"a\\u0000b\"}\n", NULL },
 		{ "{\"event\":99999999999999999999}\n", NULL },

@@ -151,6 +151,20 @@ static void test_histogram_and_filter(void **state)
 	}
 }
 
+/* As long as there can be between two times that a record can have. */
+static void test_longest_interval(void **state)
+{
+	(void)state;
+	run.query.config.output = TCPLAT_OUT_HIST;
+	assert_int_equal(replay("{\"event\":\"histogram\",\"metric\":\"connect\","
+				"\"time\":\"2400-12-31T23:59:59Z\",\"interval_s\":13601087999.999,"
+				"\"key\":{},\"count\":0,\"sum_us\":0,\"min_us\":0,\"max_us\":0,"
+				"\"buckets\":[]}\n" SUMMARY("0")),
+			 0);
+	assert_int_equal((run.got.histograms[0].interval_ns + 500000) / 1000000, 13601087999999ULL);
+	assert_int_equal(run.got.histograms[0].unix_ns, 13601087999000000000ULL);
+}
+
 /* What the JSON sink writes of a histogram is read back the same. */
 static void test_histogram_round_trip(void **state)
 {
@@ -194,6 +208,7 @@ int main(void)
 		CASE(test_histogram),
 		CASE(test_broken_histograms),
 		CASE(test_histogram_and_filter),
+		CASE(test_longest_interval),
 		CASE(test_histogram_round_trip),
 	};
 

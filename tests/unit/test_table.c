@@ -177,6 +177,22 @@ static void test_hostile_and_foreign_names(void **state)
 	    "\\xff\\xfe\\xfd\\xfc\\x1b    80\n");
 }
 
+static void test_widening_counts_characters(void **state)
+{
+	struct record r = sample_v4();
+
+	(void)state;
+	strcpy(r.ev.comm, "grün");
+	BEGIN(true, "comm", "rport");
+	sink_free(sink);
+	cells[0].width = 4;
+	sink = sink_table_new(&m.out,
+			      &(struct table_layout){ .cells = cells, .n = 2, .adaptive = true });
+	row(&r);
+	end("COMM            RPORT\n"
+	    "grün    80\n");
+}
+
 static void test_addresses_by_their_own_family(void **state)
 {
 	struct record r = sample_v4();
@@ -233,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_fixed_columns_push_their_row_only),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_hostile_and_foreign_names),
+		cmocka_unit_test(test_widening_counts_characters),
 		cmocka_unit_test(test_addresses_by_their_own_family),
 		cmocka_unit_test(test_summary),
 	};
