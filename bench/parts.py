@@ -140,7 +140,7 @@ def lost_of(text, err, form):
 
 
 def kept(quick):
-    pairs, seconds, count = (6, 1, 20000) if quick else (24, 2, 60000)
+    pairs, seconds, count = (6, 1, 20000) if quick else (20, 1, 40000)
     lines = ["## Throughput kept", "",
              "With tcplat divided by without, in alternating pairs.", "",
              "| load | tcplat connect | median kept | 95 % interval | pairs |",

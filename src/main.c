@@ -14,7 +14,7 @@
 static const struct tool *const names[] = { &tool_tcpconnlat };
 static const struct tool *const views[] = { &tool_connect };
 
-static int print_help(void)
+static void print_help(void)
 {
 	printf("Usage: tcplat VIEW [OPTIONS] [-- COMMAND [ARG...]]\n\n"
 	       "Is it the network, the kernel, the peer, or my own program? TCP latency, traced\n"
@@ -26,21 +26,31 @@ static int print_help(void)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		printf("%s%s", i ? ", " : "", names[i]->name);
 	printf("),\nit takes that tool's options.\n");
-	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* status, unless what was printed could not be written. */
+static int finish(int status)
+{
+	if (!fflush(stdout))
+		return status;
+	log_error("writing to standard output failed: %m");
+	return EXIT_FAILURE;
 }
 
 static int tcplat(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "--help";
 
-	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
-		return print_help();
+	if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+		print_help();
+		return finish(EXIT_SUCCESS);
+	}
 	if (!strcmp(word, "--version") || !strcmp(word, "-V")) {
 		printf("tcplat %s\n", TCPLAT_VERSION);
-		return EXIT_SUCCESS;
+		return finish(EXIT_SUCCESS);
 	}
 	if (!strcmp(word, "--features"))
-		return features_print(stdout);
+		return finish(features_print(stdout));
 	for (size_t i = 0; i < ARRAY_SIZE(views); i++)
 		if (!strcmp(word, views[i]->name))
 			return views[i]->run(argc - 1, argv + 1);

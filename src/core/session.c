@@ -129,9 +129,12 @@ static int fullest_first(const void *a, const void *b)
 	const struct histogram *x = ((const struct kept *)a)->h;
 	const struct histogram *y = ((const struct kept *)b)->h;
 
+	int order;
+
 	if (x->count != y->count)
 		return x->count < y->count ? 1 : -1;
-	return memcmp(&x->key, &y->key, sizeof(x->key));
+	order = memcmp(&x->key, &y->key, sizeof(x->key));
+	return order ? order : strcmp(x->cgroup, y->cgroup);
 }
 
 /* last: at the end of the run, which may be no whole interval. */
@@ -150,7 +153,9 @@ static void print_histograms(struct session *s, bool last)
 		qsort(s->hists, s->n_hists, sizeof(*s->hists), fullest_first);
 	/* An empty rest of an interval is not worth a line. */
 	if (s->sink->ops->interval && (s->n_hists || !last || !s->q->interval_ns))
-		s->sink->ops->interval(s->sink, s->interval_end_unix_ns, (unsigned)s->n_hists);
+		s->sink->ops->interval(
+			s->sink, s->n_hists ? s->hists[0].h->unix_ns : s->interval_end_unix_ns,
+			(unsigned)s->n_hists);
 	for (size_t i = 0; i < s->n_hists; i++) {
 		if (s->sink->ops->histogram)
 			s->sink->ops->histogram(s->sink, s->hists[i].h);
@@ -263,7 +268,6 @@ static int watch_signals(struct session *s)
 			continue;
 		sigaddset(&set, numbers[i]);
 	}
-	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->signals < 0)
@@ -411,8 +415,10 @@ static int open_all(struct session *s)
 					  .single_hook = q->single_hook };
 	int err;
 
+	signal(SIGPIPE, SIG_IGN);
 	err = loop_new(&s->loop);
-	if (!err)
+	/* Reading a recording may block; there a signal ends us as it does anybody. */
+	if (!err && !q->replay)
 		err = watch_signals(s);
 	if (err) {
 		log_error("cannot set up the event loop: %s", strerror(-err));

@@ -12,6 +12,14 @@ static const char *const default_columns[] = {
 	"pid", "comm", "laddr", "lport", "raddr", "rport", "outcome", "syns", "lat",
 };
 
+static bool has_column(const struct query *q, const char *name)
+{
+	for (unsigned i = 0; i < q->n_cells; i++)
+		if (!strcmp(q->cells[i].column->name, name))
+			return true;
+	return false;
+}
+
 static void settle(struct query *q)
 {
 	if (q->failed)
@@ -20,8 +28,7 @@ static void settle(struct query *q)
 	if (!q->columns)
 		for (size_t i = 0; i < ARRAY_SIZE(default_columns); i++)
 			query_add_column(q, default_columns[i]);
-	if (q->timestamp && !(q->n_cells && !strcmp(q->cells[0].column->name, "time")) &&
-	    q->n_cells < QUERY_MAX_CELLS && query_add_column(q, "time")) {
+	if (q->timestamp && !has_column(q, "time") && query_add_column(q, "time")) {
 		struct cell time = q->cells[q->n_cells - 1];
 
 		memmove(q->cells + 1, q->cells, (q->n_cells - 1) * sizeof(q->cells[0]));

@@ -3,11 +3,12 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import pytest
 
-from conftest import DATA
+from conftest import DATA, programs as find_programs
 
 # command line (a list where words hold blanks): the line on standard error, or how it begins
 USAGE = [
@@ -100,12 +101,36 @@ def test_closed_stdout(run, form):
 
 
 def test_answers_to_a_full_disk(run):
-    for argv in (["tcplat", "connect", "--version"], ["tcplat", "connect", "--help"],
+    for argv in (["tcplat", "--version"], ["tcplat", "--help"], ["tcplat"],
+                 ["tcplat", "connect", "--version"], ["tcplat", "connect", "--help"],
                  ["tcpconnlat", "--help"], ["tcpconnlat", "--usage"]):
         with open("/dev/full", "wb") as full:
             done = run(argv, stdout=full)
-        assert b"No space left on device\n" in done.stderr
+        assert done.stderr.endswith(b": writing to standard output failed: "
+                                    b"No space left on device\n")
+        assert done.stderr.count(b"\n") == 1
         assert done.returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_recording_that_does_not_come_can_be_interrupted(number):
+    """Reading it blocks; nothing is lost by ending there."""
+    line = (DATA / "attempts.jsonl").read_bytes().splitlines(keepends=True)[0]
+    with subprocess.Popen([find_programs()["tcplat"], "connect", "--replay", "-", "--max-events", "9"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+        p.stdin.write(line)
+        p.stdin.flush()
+        # The header: it reads now.
+        assert p.stdout.readline().split()[:2] == [b"PID", b"COMM"]
+        p.send_signal(number)
+        assert p.wait(10) == -number
+
+
+def test_time_is_a_column_once(run):
+    done = run([*REPLAY, "-t", "--columns", "pid,time"])
+    assert done.stdout.splitlines()[0].split() == [b"PID", b"TIME"]
+    done = run([*REPLAY, "-t", "--columns", "pid"])
+    assert done.stdout.splitlines()[0].split() == [b"TIME", b"PID"]
 
 
 def many(path, count):
