@@ -29,6 +29,7 @@ def main():
             print(f"bench: {name} ...", file=sys.stderr, flush=True)
             text.append(parts.PARTS[name](args.quick))
             print(text[-1], flush=True)
+    text.append(parts.NOTES)
     if args.write:
         lib.write_doc("docs/BENCHMARKS.md", "\n".join(text))
     return 0

@@ -27,8 +27,8 @@ def test_its_first_connect_is_seen(loopback):
     program = [binaries.traffic_program("connstorm"), "--to", "127.0.0.1", "--count", "1"]
 
     def run(port):
-        return run_tool(["connect", "--json", "--netns", loopback.client.inode, "--", *program, "--port", port],
-                        ns=loopback.client)
+        argv = ["connect", "--json", "--netns", loopback.client.inode, "--", *program]
+        return run_tool([*argv, "--port", port], ns=loopback.client)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for port, done in zip(range(1, 21), pool.map(run, range(1, 21))):
