@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from lib import paths, traffic
+from lib.cgroups import cgroup2_mount
 from lib.process import until
 from lib.tool import Tracer
 
@@ -193,11 +194,6 @@ def test_comm_as_it_is(tracer, loopback, comm):
     (row,) = rows_of(tracer, result.pid)
     assert row["comm"] == comm.decode(errors="backslashreplace")
     assert tracer.malformed == []
-
-
-def cgroup2_mount():
-    with open("/proc/self/mounts") as f:
-        return next((line.split()[1] for line in f if line.split()[2] == "cgroup2"), None)
 
 
 def test_cgroup_of_the_caller(tracer, loopback):

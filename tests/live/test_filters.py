@@ -6,6 +6,7 @@ import os
 import pytest
 
 from lib import traffic
+from lib.cgroups import cgroup2_mount
 from lib.process import until
 from lib.tool import Tracer, run_tool
 
@@ -140,11 +141,6 @@ def test_netns(veth, two_servers):
     a, b = pair()
     with a, b:
         assert traced(["--netns", f"/proc/{a.pid}/ns/net"], a, b) == [0]
-
-
-def cgroup2_mount():
-    with open("/proc/self/mounts") as f:
-        return next((line.split()[1] for line in f if line.split()[2] == "cgroup2"), None)
 
 
 @pytest.fixture
