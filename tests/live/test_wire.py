@@ -117,17 +117,19 @@ def test_delay_line(delay, family):
 
 
 def test_ten_and_ten_ms(delayline, family):
-    """The yardstick: 20.0 to 22.0 ms."""
-    with traffic.Server(delayline.server, delayline.server_addr(family)) as server, \
-            Tracer("connect", "--json", "--netns", delayline.client.inode) as t:
-        for _ in range(20):
-            traffic.connect_once(delayline.client, server.addr, server.port)
+    """The yardstick: 20.0 to 22.0 ms, unless the wire itself shows that a packet was held up."""
+    with Tracer("connect", "--json", "--netns", delayline.client.inode) as t, \
+            traffic.Server(delayline.server, delayline.server_addr(family)) as server:
+        with Capture(delayline.client, delayline.client_dev, "tcp") as wire:
+            for _ in range(20):
+                traffic.connect_once(delayline.client, server.addr, server.port)
         rows = t.stop().rows
+    seen = {flow[1]: h.latency * 1e6 for flow, h in handshakes(wire.packets).items()}
     assert len(rows) == 20
-    for member in ("latency_us", "handshake_rtt_us"):
-        took = sorted(r[member] for r in rows)
-        # All but the odd one that a busy machine holds up; against the wire, see test_clean.
-        assert 20000 <= took[0] and took[17] <= 22000
+    for row in rows:
+        for member in ("latency_us", "handshake_rtt_us"):
+            assert 20000 <= row[member] <= max(22000, seen[row["lport"]] + 1000)
+    assert statistics.median(r["latency_us"] for r in rows) <= 22000
 
 
 def test_refused_against_the_wire(any_path, family, capsys):
