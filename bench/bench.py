@@ -4,7 +4,7 @@
 
 Every figure is a ratio or a difference within one run: against an empty BPF
 program attached beside ours, or in alternating pairs with and without tcplat.
-Parts: cost, start, rate, kept. --write puts the result in docs/BENCHMARKS.md.
+Parts: cost, start, rate, kept, and pickup-cost, pickup-kept, pickup-start. --write puts the result in docs/BENCHMARKS.md.
 """
 import argparse
 import os
@@ -12,12 +12,15 @@ import sys
 
 import lib
 import parts
+import pickup
+
+PARTS = {**parts.PARTS, **pickup.PARTS}
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("part", nargs="*", choices=[[], *parts.PARTS], help="default: all")
+    p.add_argument("part", nargs="*", choices=[[], *PARTS], help="default: all")
     p.add_argument("--quick", action="store_true", help="fewer repetitions, wider intervals")
     p.add_argument("--write", action="store_true", help="write docs/BENCHMARKS.md")
     args = p.parse_args()
@@ -25,11 +28,11 @@ def main():
         sys.exit("bench: needs root; try sudo ./dev bench")
     text = [parts.HEADING, lib.machine()]
     with lib.bpf_stats():
-        for name in args.part or parts.PARTS:
+        for name in args.part or PARTS:
             print(f"bench: {name} ...", file=sys.stderr, flush=True)
-            text.append(parts.PARTS[name](args.quick))
+            text.append(PARTS[name](args.quick))
             print(text[-1], flush=True)
-    text.append(parts.NOTES)
+    text += [parts.NOTES, pickup.NOTES]
     if args.write:
         lib.write_doc("docs/BENCHMARKS.md", "\n".join(text))
     return 0

@@ -11,6 +11,27 @@ int empty_state(void *ctx)
 	return 0;
 }
 
+SEC("tp_btf/tcp_probe")
+int empty_probe(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
+SEC("tp_btf/sk_data_ready")
+int empty_ready(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
+SEC("tp_btf/tcp_rcv_space_adjust")
+int empty_taken(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
 SEC("tracepoint/syscalls/sys_enter_connect")
 int empty_enter(void *ctx)
 {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Attaches the empty programs, says "ready", and stays until stdin ends. */
+/* empty-programs connect|data: attaches them, says "ready", stays until stdin ends. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/perf_event.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,16 +26,24 @@ static struct bpf_link *on_syscall(struct bpf_program *prog, const char *name)
 	return fd < 0 ? NULL : bpf_program__attach_perf_event(prog, fd);
 }
 
-int main(void)
+/* Watching a system call slows down all of them, so that is not always done. */
+static bool attach(struct empty_bpf *skel, const char *what)
+{
+	if (!strcmp(what, "connect"))
+		return bpf_program__attach(skel->progs.empty_state) &&
+		       on_syscall(skel->progs.empty_enter, "sys_enter_connect") &&
+		       on_syscall(skel->progs.empty_exit, "sys_exit_connect");
+	return bpf_program__attach(skel->progs.empty_probe) &&
+	       bpf_program__attach(skel->progs.empty_ready) &&
+	       bpf_program__attach(skel->progs.empty_taken);
+}
+
+int main(int argc, char **argv)
 {
 	struct empty_bpf *skel = empty_bpf__open_and_load();
 	char byte;
 
-	if (!skel)
-		return 1;
-	if (!bpf_program__attach(skel->progs.empty_state) ||
-	    !on_syscall(skel->progs.empty_enter, "sys_enter_connect") ||
-	    !on_syscall(skel->progs.empty_exit, "sys_exit_connect"))
+	if (!skel || argc < 2 || !attach(skel, argv[1]))
 		return 1;
 	puts("ready");
 	fflush(stdout);

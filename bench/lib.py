@@ -103,8 +103,8 @@ def tracer(*args, out=os.devnull):
 
 
 @contextlib.contextmanager
-def empty_programs():
-    with subprocess.Popen([os.path.join(BUILD, "bench", "empty-programs")], text=True,
+def empty_programs(where):
+    with subprocess.Popen([os.path.join(BUILD, "bench", "empty-programs"), where], text=True,
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
         if p.stdout.readline().strip() != "ready":
             raise RuntimeError("empty programs did not attach")
@@ -153,17 +153,28 @@ def ratio_interval(ratios):
     return statistics.median(r), r[k], r[n - 1 - k]
 
 
+def on_cpu(cpu, argv):
+    return argv if cpu is None else ["taskset", "-c", str(cpu), *argv]
+
+
 @contextlib.contextmanager
-def nginx(port=7791):
+def nginx(port=7791, page=0, cpu=None):
+    """page: bytes of a file to serve; 0: two bytes that are in the configuration."""
     with tempfile.TemporaryDirectory(prefix="tcplat-bench-") as d:
         conf = os.path.join(d, "nginx.conf")
+        answer = f"root {d}/www;" if page else "location / { return 200 'ok'; }"
+        if page:
+            os.chmod(d, 0o755)
+            os.mkdir(os.path.join(d, "www"))
+            with open(os.path.join(d, "www", "index.html"), "w") as f:
+                f.write("x" * page)
         with open(conf, "w") as f:
             f.write(f"daemon off; worker_processes 1; pid {d}/pid; error_log stderr crit;\n"
                     "events { worker_connections 1024; }\n"
                     f"http {{ access_log off; client_body_temp_path {d}; proxy_temp_path {d};\n"
                     f" fastcgi_temp_path {d}; uwsgi_temp_path {d}; scgi_temp_path {d};\n"
-                    f" server {{ listen 127.0.0.1:{port}; location / {{ return 200 'ok'; }} }} }}\n")
-        p = subprocess.Popen(["/usr/sbin/nginx", "-c", conf, "-p", d],
+                    f" sendfile on; server {{ listen 127.0.0.1:{port}; {answer} }} }}\n")
+        p = subprocess.Popen(on_cpu(cpu, ["/usr/sbin/nginx", "-c", conf, "-p", d]),
                              stderr=subprocess.DEVNULL)
         try:
             wait_port(port, p)
@@ -185,8 +196,8 @@ def wait_port(port, p):
     raise RuntimeError("nginx did not start")
 
 
-def wrk(port, seconds, close):
-    args = ["wrk", "-t1", "-c16", f"-d{seconds}s", f"http://127.0.0.1:{port}/"]
+def wrk(port, seconds, close, cpu=None):
+    args = on_cpu(cpu, ["wrk", "-t1", "-c16", f"-d{seconds}s", f"http://127.0.0.1:{port}/"])
     if close:
         args += ["-H", "Connection: close"]
     out = subprocess.run(args, check=True, capture_output=True, text=True,

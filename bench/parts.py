@@ -57,7 +57,7 @@ TWIN = {"state_change_1": "empty_state", "state_change_2": "empty_state",
 def cost_of(mode, count):
     """(net ns a connection by program, runs a connection, gross ns of an empty program)"""
     others = lib.program_ids()
-    with lib.listener() as port, lib.empty_programs(), lib.tracer("connect", *mode):
+    with lib.listener() as port, lib.empty_programs("connect"), lib.tracer("connect", *mode):
         lib.storm(port, count // 10)
         before = lib.programs(but=others)
         made = lib.storm(port, count)["made"]

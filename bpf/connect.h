@@ -11,9 +11,6 @@
 #include "hist.h"
 #include "where.h"
 
-#define NSEC_PER_USEC 1000ULL
-#define NSEC_PER_MSEC 1000000ULL
-
 /* The last filters, then a row or a count. */
 static __always_inline void connect_deliver(struct tcplat_connect_event *c)
 {
@@ -305,7 +302,8 @@ static __always_inline int connect_state_change(struct sock *sk, int oldstate, i
 		return 0;
 	if (newstate == TCP_SYN_SENT)
 		connect_start(sk, copy);
-	else if (oldstate == TCP_SYN_SENT || (oldstate == TCP_SYN_RECV && sk->sk_socket))
+	else if (oldstate == TCP_SYN_SENT ||
+		 (oldstate == TCP_SYN_RECV && BPF_CORE_READ(sk, sk_socket)))
 		/* SYN_RECV without a socket: the child of a listener, not ours. */
 		connect_end(sk, oldstate, newstate, copy);
 	else if (oldstate == TCP_ESTABLISHED)

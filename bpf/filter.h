@@ -30,6 +30,13 @@ static __always_inline bool is_traced(struct task_struct *task, struct task_stat
 	return ts && ts->traced;
 }
 
+/* Is there any filter that only current can answer? */
+static __always_inline bool owner_filtered(void)
+{
+	return cfg.filter.pid.n || cfg.filter.tid.n || cfg.filter.uid.n || cfg.filter.n_comms ||
+	       cfg.filter.n_cgroups || cfg.filter.descendants;
+}
+
 /* The owner's side of the filters; current must be the owner. */
 static __always_inline bool owner_wanted(struct task_struct *task, struct task_state *ts,
 					 const char *comm)

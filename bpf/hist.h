@@ -71,31 +71,53 @@ static __always_inline void raise_to(__u64 *p, __u64 v)
 	}
 }
 
-/* Where the table has no room for the key, the value is counted as lost. */
-static __always_inline void hist_add(const struct tcplat_hist_key *key, __u64 ns)
+/*
+ * The slot of a key plus one, made if there is none; 0 where the table has no
+ * room. Not static, as below: the verifier then looks at it once, and not again
+ * on every way that leads to it.
+ */
+__noinline __u32 hist_find(const struct tcplat_hist_key *key)
 {
-	struct tcplat_hist_slot *s;
-	__u32 idx = 0, *have, bucket;
+	__u32 *have, slot = 0;
 
+	if (!key)
+		return 0;
 	have = bpf_map_lookup_elem(&hist_index, key);
-	if (have) {
-		idx = *have;
-	} else if (!hist_new_slot(key, &idx)) {
-		count(TCPLAT_LOST_KEYS_FULL);
-		return;
-	}
-	idx += (hist_epoch & 1) * cfg.max_keys;
-	s = bpf_map_lookup_elem(&hist_slots, &idx);
+	if (have)
+		return *have + 1;
+	return hist_new_slot(key, &slot) ? slot + 1 : 0;
+}
+
+static __always_inline struct tcplat_hist_slot *hist_at(__u32 cell)
+{
+	return bpf_map_lookup_elem(&hist_slots, &cell);
+}
+
+/* slot: as from hist_find(). Where there is none, the value is counted as lost. */
+__noinline int hist_count(__u32 slot, __u64 ns)
+{
+	struct tcplat_hist_slot *s = NULL;
+	__u32 bucket;
+
+	if (slot)
+		s = hist_at(tcplat_hist_cell(&cfg, hist_epoch & 1, slot - 1,
+					     bpf_get_smp_processor_id()));
 	if (!s) {
 		count(TCPLAT_LOST_KEYS_FULL);
-		return;
+		return 0;
 	}
-	bucket = tcplat_hist_bucket(ns / (cfg.hist_step_ns ?: 1));
+	bucket = tcplat_hist_bucket(tcplat_hist_steps(ns, cfg.hist_step_ns));
 	if (bucket < TCPLAT_HIST_BUCKETS)
 		__sync_fetch_and_add(&s->counts[bucket], 1);
 	__sync_fetch_and_add(&s->sum_ns, ns);
 	raise_to(&s->inv_min_ns, ~ns);
 	raise_to(&s->max_ns, ns);
+	return 0;
+}
+
+static __always_inline void hist_add(const struct tcplat_hist_key *key, __u64 ns)
+{
+	hist_count(hist_find(key), ns);
 }
 
 #endif /* TCPLAT_BPF_HIST_H */

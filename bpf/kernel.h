@@ -45,8 +45,22 @@ enum {
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
 	TCP_CLOSE = 7,
+	TCP_LISTEN = 10,
 };
 
+#define NSEC_PER_USEC 1000ULL
+#define NSEC_PER_MSEC 1000000ULL
+
+#define PF_IO_WORKER 0x10 /* include/linux/sched.h */
+#define TCPHDR_FIN 0x01	  /* include/net/tcp.h */
+#define TCP_FLAGS_AT 13	  /* byte of the header, RFC 9293 section 3.1 */
+
+/*
+ * A pointer that is followed by a plain load makes the verifier search all of the
+ * kernel's BTF by name, up to three times, on each way that leads to it (since 6.4:
+ * btf_nested_type_is_trusted()): about a millisecond of start-up. Off the
+ * hot paths BPF_CORE_READ() is better, which copies; on them, load once and early.
+ */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct ns_common {
@@ -82,10 +96,31 @@ struct sock_common {
 
 struct socket;
 
+/* Of cb, TCP uses the first two words: seq and end_seq (struct tcp_skb_cb). */
+struct sk_buff {
+	struct sk_buff *prev;
+	char cb[48];
+	__s64 tstamp; /* when it was received, CLOCK_REALTIME; 0: not stamped */
+	unsigned int len;
+	unsigned char *data;
+};
+
+struct sk_buff_head {
+	struct sk_buff *next;
+	struct sk_buff *prev;
+	__u32 qlen;
+};
+
+typedef struct {
+	int owned;
+} socket_lock_t;
+
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	int sk_err;
+	socket_lock_t sk_lock;
+	struct sk_buff_head sk_receive_queue;
 	struct socket *sk_socket;
 };
 
@@ -99,6 +134,12 @@ struct inet_connection_sock {
 	__u8 icsk_retransmits;
 };
 
+struct rb_node;
+
+struct rb_root {
+	struct rb_node *rb_node;
+};
+
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 srtt_us; /* smoothed, times eight */
@@ -108,6 +149,14 @@ struct tcp_sock {
 	__u32 packets_out;
 	__u64 tcp_wstamp_ns; /* when the last segment left, CLOCK_MONOTONIC */
 	__u32 retrans_stamp;
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u64 bytes_received;
+	__u32 rcv_ooopack;
+	__u64 tcp_clock_cache; /* when TCP last looked at the clock, CLOCK_MONOTONIC, ns */
+	struct rb_root out_of_order_queue;
+	struct sk_buff *ooo_last_skb;
+	bool is_mptcp;
 };
 
 struct file {
@@ -132,6 +181,8 @@ struct files_struct {
 struct task_struct {
 	int pid;
 	int tgid;
+	unsigned int flags;
+	char comm[16];
 	struct task_struct *group_leader;
 	struct files_struct *files;
 };

@@ -17,9 +17,13 @@ __u64 counters[TCPLAT_NR_COUNTERS];
 
 /* User space's switches: hooks ignore everything once stopped. */
 __u32 stopped;
-__u32 baseline_done; /* sockets older than us have been marked */
-__u32 hist_epoch;    /* which half of the extremes is written */
-__u32 hist_used;     /* slots ever handed out */
+__u32 baseline_done;	  /* sockets older than us have been marked */
+__u32 hist_epoch;	  /* which half of the extremes is written */
+__u32 hist_used;	  /* slots ever handed out */
+__u64 real_offset;	  /* CLOCK_REALTIME less CLOCK_MONOTONIC, ns */
+__u64 tai_offset;	  /* CLOCK_TAI less CLOCK_REALTIME, ns */
+__u64 real_offset_before; /* before somebody set the clock, and when that was */
+__u64 clock_set_ns;
 
 static __always_inline void count(enum tcplat_counter c)
 {
@@ -33,18 +37,45 @@ enum {
 	ST_SIMULT = 1 << 3,  /* it went through SYN_RECV: simultaneous open */
 };
 
-/* For every socket that we look at; lives and dies with it. */
+/* Arrivals that a socket's own state holds; more wait in its deep FIFO. */
+#define NEAR 3
+
+/*
+ * For every socket that we look at; lives and dies with it. Packets and reads are
+ * often on different CPUs, which then pass a cache line to and fro if both write
+ * it: what every packet looks at comes first, and what every read writes is in
+ * another line (the kernel puts a value 8 bytes into one).
+ */
 struct sock_state {
-	__u64 start_ns;
+	__u8 pick;    /* see fifo.h */
+	__u8 flags;   /* ST_ */
+	__u8 mark;    /* the state that was last entered, as seen by a hook */
+	__u8 mark_by; /* by which copy of the hook */
+	__u32 slot;   /* of its histogram, plus one */
 	__u64 cgroup_id;
 	__u32 pid;
 	__u32 tid;
 	char comm[TCPLAT_COMM_LEN];
-	__u8 flags;
-	__u8 mark;    /* the state that was last entered, as seen by a hook */
-	__u8 mark_by; /* by which copy of the hook */
-	__u8 pad[5];
+	union {
+		__u64 start_ns;	 /* of an attempt under way */
+		__u64 filled_ns; /* stamp of what filled a hole last, up to fill_end */
+	};
+	__u32 fill_end;
+	__u32 ooo; /* rcv_ooopack when sk_data_ready noted an arrival */
+
+	__u32 last_end; /* what has arrived, as far as it was noted */
+	__u32 taken;	/* what has been taken, as far as it was noted */
+	__u32 near;	/* how many of end and when are in use */
+	__u32 end[NEAR];
+	__u64 when[NEAR];
 };
+
+/*
+ * The kernel allocates 72 bytes more than a value has, in powers of two and
+ * half-way between: 120 make it 192, and 440 below 512.
+ */
+_Static_assert(__builtin_offsetof(struct sock_state, last_end) == 56, "a cache line");
+_Static_assert(sizeof(struct sock_state) <= 120, "state per socket");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -53,6 +84,26 @@ struct {
 	__type(value, struct sock_state);
 } sockets SEC(".maps");
 
+#define DEEP 31
+
+/* Further arrivals, a ring; only for sockets that ever had more than NEAR. */
+struct fifo {
+	__u64 when[DEEP];
+	__u32 end[DEEP];
+	__u16 segs[DEEP];
+	__u8 head;
+	__u8 n;
+};
+
+_Static_assert(sizeof(struct fifo) <= 440, "FIFO per socket");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct fifo);
+} fifos SEC(".maps");
+
 /* A task that is inside connect(), or that descends from the command we run. */
 struct task_state {
 	__u64 call_ns; /* 0: not inside connect() */
@@ -60,9 +111,15 @@ struct task_state {
 	__u64 uaddr;
 	__u32 uaddr_len;
 	__u8 traced;
-	__u8 fresh;   /* TCP socket, no attempt under way or waiting to be fetched */
-	__u8 started; /* this call began an attempt */
-	__u8 pad;
+	__u8 fresh;	    /* TCP socket, no attempt under way or waiting to be fetched */
+	__u8 started;	    /* this call began an attempt */
+	__u8 phase;	    /* see split.h, as all that follows */
+	__u64 wake_sk;	    /* the socket whose data woke it last */
+	__u64 wake_ns;	    /* when it was put on a run queue for that */
+	__u64 run_ns;	    /* when it ran then */
+	__u64 before_ns;    /* the wake-up before by the same socket */
+	__u64 preempt_ns;   /* when it was put back on the run queue */
+	__u64 preempted_ns; /* how long it has been there since run_ns */
 };
 
 /* User space marks the command before it knows any of this struct. */

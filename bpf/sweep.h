@@ -4,6 +4,7 @@
 #define TCPLAT_BPF_SWEEP_H
 
 #include "connect.h"
+#include "pickup.h"
 
 /* Descendants of our command carry its mark, however they are re-parented. */
 static __always_inline int inherit_trace(struct task_struct *parent, struct task_struct *child)
@@ -57,6 +58,8 @@ static __always_inline int count_pending(struct bpf_iter__bpf_sk_storage_map *ct
 
 	if (!sk || !st)
 		return 0;
+	if (cfg.pickup && stopped)
+		pickup_waiting(sk, st);
 	if ((st->flags & (ST_PENDING | ST_WANTED)) != (ST_PENDING | ST_WANTED))
 		return 0;
 	if (!stopped) {

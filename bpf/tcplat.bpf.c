@@ -8,6 +8,7 @@
 #include "where.h"
 #include "connect.h"
 #include "call.h"
+#include "pickup.h"
 #include "sweep.h"
 
 /* BPF_PROG() names a context that these hooks have no use for. */
@@ -17,6 +18,7 @@
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_change_1, struct sock *sk, int oldstate, int newstate)
 {
+	pickup_state_change(sk, oldstate, newstate);
 	return connect_state_change(sk, oldstate, newstate, 1);
 }
 
@@ -24,6 +26,51 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_change_2, struct sock *sk, int oldstate, int newstate)
 {
 	return connect_state_change(sk, oldstate, newstate, 2);
+}
+
+/* Where connect is not measured: a small program loads faster. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
+{
+	pickup_state_change(sk, oldstate, newstate);
+	return 0;
+}
+
+SEC("tp_btf/tcp_probe")
+int BPF_PROG(probe, struct sock *sk, struct sk_buff *skb)
+{
+	return pickup_probe(sk, skb);
+}
+
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(data_ready, struct sock *sk)
+{
+	return pickup_ready(sk);
+}
+
+SEC("tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(data_taken, struct sock *sk)
+{
+	return pickup_taken(sk);
+}
+
+SEC("tp_btf/sched_waking")
+int BPF_PROG(waking, struct task_struct *task)
+{
+	return split_waking(task);
+}
+
+SEC("tp_btf/sched_wakeup")
+int BPF_PROG(queued, struct task_struct *task)
+{
+	return split_queued(task);
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struct *next,
+	     unsigned int prev_state)
+{
+	return split_switch(preempt, prev, next, prev_state);
 }
 
 SEC("tracepoint/syscalls/sys_enter_connect")

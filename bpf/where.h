@@ -29,6 +29,14 @@ static __always_inline bool is_v4_mapped(const __u8 a[16])
 	return !w[0] && (__u32)w[1] == bpf_htonl(0xffff);
 }
 
+/* The kernel pads names with zeros. A macro for the sake of one type less. */
+#define comm_of(to, task)                                                        \
+	({                                                                       \
+		struct task_struct *of = (task);                                 \
+		__u64 w[2] = { *(__u64 *)&of->comm[0], *(__u64 *)&of->comm[8] }; \
+		__builtin_memcpy((to), w, sizeof(w));                            \
+	})
+
 /* Returns false for a socket that is neither IPv4 nor IPv6. */
 static __always_inline bool where_of(struct tcplat_event *e, struct tcp_sock *tp)
 {
@@ -52,7 +60,7 @@ static __always_inline bool where_of(struct tcplat_event *e, struct tcp_sock *tp
 	/* skc_num is already 0 when a socket enters CLOSE; inet_sport is not. */
 	e->lport = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
 	e->rport = bpf_ntohs(sk->__sk_common.skc_dport);
-	e->netns = sk->__sk_common.skc_net.net->ns.inum;
+	e->netns = BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.__sk_common.skc_net.net, ns.inum);
 	return true;
 }
 

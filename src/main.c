@@ -11,8 +11,8 @@
 #include "core/log.h"
 #include "tools/tool.h"
 
-static const struct tool *const names[] = { &tool_tcpconnlat };
-static const struct tool *const views[] = { &tool_connect };
+static const struct tool *const names[] = { &tool_tcpconnlat, &tool_tcppktlat };
+static const struct tool *const views[] = { &tool_connect, &tool_pickup };
 
 static void print_help(void)
 {
@@ -22,7 +22,7 @@ static void print_help(void)
 	for (size_t i = 0; i < ARRAY_SIZE(views); i++)
 		printf("  %-10s %s\n", views[i]->name, views[i]->summary);
 	printf("\n`tcplat VIEW --help` lists its options. --features prints what this kernel lets us "
-	       "see,\n--version the version. Under the name of the original tool (");
+	       "see,\n--version the version. Under the name of an original tool (");
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		printf("%s%s", i ? ", " : "", names[i]->name);
 	printf("),\nit takes that tool's options.\n");

@@ -61,17 +61,18 @@ function __tcplat_cgroup
     end
 end
 
-for name in tcplat tcpconnlat
+for name in tcplat tcpconnlat tcppktlat
     complete -c $name -f
     complete -c $name -n __tcplat_in_command -a '(__tcplat_command)'
 end
 
 complete -c tcplat -n __tcplat_needs_view -a connect -d 'Latency and outcome of the connections this host opens'
+complete -c tcplat -n __tcplat_needs_view -a pickup -d 'How long received data waits for the program'
 complete -c tcplat -n __tcplat_needs_view -l features -d 'Print what this kernel lets us see'
 complete -c tcplat -n __tcplat_needs_view -s h -l help -d 'Print the views'
 complete -c tcplat -n __tcplat_needs_view -s V -l version -d 'Print the version'
 
-set -l view '__tcplat_in_view connect'
+set -l view '__tcplat_in_view connect pickup'
 complete -c tcplat -n $view -s p -l pid -xa '(__fish_complete_pids)' -d 'Only this process'
 complete -c tcplat -n $view -l tid -x -d 'Only this thread'
 complete -c tcplat -n $view -l uid -xa '(__fish_complete_users)' -d 'Only processes of this user'
@@ -85,14 +86,11 @@ complete -c tcplat -n $view -s 6 -l ipv6 -d 'Only IPv6'
 complete -c tcplat -n $view -l netns -xa '(__tcplat_netns)' -d 'Only this network namespace'
 complete -c tcplat -n $view -l cgroup -xa '(__tcplat_cgroup)' -d 'Only processes in this group or below'
 complete -c tcplat -n $view -l min -x -d 'Only latencies of at least this'
-complete -c tcplat -n $view -l failed -d 'Only attempts that did not succeed'
 complete -c tcplat -n $view -l json -d 'JSON Lines'
 complete -c tcplat -n $view -l hist -d 'Histograms instead of rows'
-complete -c tcplat -n $view -l by -xa '(__tcplat_list laddr raddr lport rport pid comm cgroup netns outcome)' -d 'One histogram for each'
 complete -c tcplat -n $view -s i -l interval -x -d 'Print histograms this often'
 complete -c tcplat -n $view -s d -l duration -x -d 'End after this time'
 complete -c tcplat -n $view -s t -l timestamp -d 'Begin rows with the time of day'
-complete -c tcplat -n $view -l columns -xa '(__tcplat_list time elapsed pid tid comm ip laddr lport raddr rport outcome error syns rtt netns cgroup lat)' -d 'Choose the columns'
 complete -c tcplat -n $view -s w -l wide -d 'Room for IPv6 addresses from the start'
 complete -c tcplat -n $view -s o -l output -rF -d 'Write to this file'
 complete -c tcplat -n $view -l max-events -x -d 'End after this many rows'
@@ -105,6 +103,16 @@ complete -c tcplat -n $view -l max-keys -x -d 'Most keys of --by'
 complete -c tcplat -n $view -s v -l verbose -d 'Say what is attached'
 complete -c tcplat -n $view -s h -l help -d 'Print the options'
 complete -c tcplat -n $view -s V -l version -d 'Print the version'
+
+set -l connect '__tcplat_in_view connect'
+complete -c tcplat -n $connect -l failed -d 'Only attempts that did not succeed'
+complete -c tcplat -n $connect -l by -xa '(__tcplat_list laddr raddr lport rport pid comm cgroup netns outcome)' -d 'One histogram for each'
+complete -c tcplat -n $connect -l columns -xa '(__tcplat_list time clock elapsed pid tid comm ip laddr lport raddr rport outcome error syns rtt netns cgroup lat)' -d 'Choose the columns'
+
+set -l pickup '__tcplat_in_view pickup'
+complete -c tcplat -n $pickup -l split -d 'Where the wait went'
+complete -c tcplat -n $pickup -l by -xa '(__tcplat_list laddr raddr lport rport pid comm cgroup netns)' -d 'One histogram for each'
+complete -c tcplat -n $pickup -l columns -xa '(__tcplat_list time clock elapsed pid tid comm ip laddr lport raddr rport wake runq app bytes segments netns cgroup lat)' -d 'Choose the columns'
 
 set -l options 'not __tcplat_in_command'
 complete -c tcpconnlat -n $options -s h -l help -d 'Print the options'
@@ -120,3 +128,17 @@ complete -c tcpconnlat -n $options -l all -d 'Trace everything while the command
 complete -c tcpconnlat -n $options -l replay -rF -d 'Read recorded JSON Lines'
 complete -c tcpconnlat -n $options -l usage -d 'Print a short usage message'
 complete -c tcpconnlat -n $options -s V -l version -d 'Print the version'
+
+complete -c tcppktlat -n $options -s l -l lport -x -d 'Only these local ports'
+complete -c tcppktlat -n $options -s p -l pid -xa '(__fish_complete_pids)' -d 'Only this process'
+complete -c tcppktlat -n $options -s r -l rport -x -d 'Only these remote ports'
+complete -c tcppktlat -n $options -s t -l tid -x -d 'Only this thread'
+complete -c tcppktlat -n $options -s T -l timestamp -d 'Begin rows with the time of day'
+complete -c tcppktlat -n $options -s v -l verbose -d 'Say what is attached'
+complete -c tcppktlat -n $options -s w -l wide -d 'Room for IPv6 addresses'
+complete -c tcppktlat -n $options -s '?' -l help -d 'Print the options'
+complete -c tcppktlat -n $options -l usage -d 'Print a short usage message'
+complete -c tcppktlat -n $options -s V -l version -d 'Print the version'
+complete -c tcppktlat -n $options -l json -d 'JSON Lines'
+complete -c tcppktlat -n $options -l all -d 'Trace everything while the command runs'
+complete -c tcppktlat -n $options -l replay -rF -d 'Read recorded JSON Lines'

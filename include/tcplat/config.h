@@ -67,14 +67,38 @@ enum tcplat_output {
 struct tcplat_config {
 	struct tcplat_filter filter;
 	__u64 hist_step_ns; /* TCPLAT_HIST_STEP_US or _MS */
+	__u64 start_ns;	    /* of the tracer, CLOCK_MONOTONIC: no arrival is older */
 	__u64 wake_ns;	    /* at most one wake-up in this time */
 	__u64 wake_bytes;   /* but one at once when this much waits */
 	__u32 by;	    /* bit mask of enum tcplat_key */
 	__u32 max_keys;
-	__u8 output; /* enum tcplat_output */
+	/* The first slots, which busy keys got, have a cell for each of these CPUs. */
+	__u32 hist_cpus;
+	__u32 hist_hot; /* how many slots */
+	__u8 output;	/* enum tcplat_output */
 	__u8 connect;
 	__u8 calls; /* connect() calls are watched too */
-	__u8 pad[5];
+	__u8 pickup;
+	__u8 data_ready; /* this kernel has the tracepoint sk_data_ready */
+	__u8 split;	 /* pickups know where their latency went */
+	__u8 pad[2];
 };
+
+/* Cells of one half of the histogram table. */
+TCPLAT_INLINE __u32 tcplat_hist_half(const volatile struct tcplat_config *c)
+{
+	return c->max_keys + c->hist_cpus * c->hist_hot;
+}
+
+/* The cell in which that CPU counts for the slot; one without cells of its own: the shared one. */
+TCPLAT_INLINE __u32 tcplat_hist_cell(const volatile struct tcplat_config *c, __u32 half, __u32 slot,
+				     __u32 cpu)
+{
+	__u32 cell = half * tcplat_hist_half(c) + slot;
+
+	if (slot < c->hist_hot && cpu < c->hist_cpus)
+		cell += c->max_keys + cpu * c->hist_hot;
+	return cell;
+}
 
 #endif /* TCPLAT_CONFIG_H */

@@ -14,6 +14,7 @@
 
 enum tcplat_kind {
 	TCPLAT_KIND_CONNECT = 1,
+	TCPLAT_KIND_PICKUP,
 };
 
 /* How an attempt ended; also the values of the histogram key `outcome`. */
@@ -44,7 +45,8 @@ struct tcplat_event {
 	__u32 netns; /* inode of the socket's network namespace */
 	__u8 kind;   /* enum tcplat_kind */
 	__u8 ip;     /* 4 or 6, as on the wire */
-	__u8 pad[6];
+	__u8 split;  /* a pickup knows where its latency went */
+	__u8 pad[5];
 };
 
 #define TCPLAT_RETRANS_NONE (-1) /* no SYN was ever sent */
@@ -59,6 +61,23 @@ struct tcplat_connect_event {
 };
 
 /*
+ * One arrival (a segment as TCP took it), when its last byte was taken. Where
+ * the latency went: until the reader was put on a run queue, until it ran, and
+ * the rest, in which it ran or did something else.
+ */
+struct tcplat_pickup_event {
+	struct tcplat_event ev;
+	__u64 latency_ns; /* since the arrival */
+	__u32 bytes;
+	__u32 segments; /* above 1: arrivals merged in a full FIFO */
+	/* The rest is sent only where ev.split is set. */
+	__u64 wake_ns;
+	__u64 runq_ns;
+};
+
+#define TCPLAT_PICKUP_PLAIN __builtin_offsetof(struct tcplat_pickup_event, wake_ns)
+
+/*
  * Counters, kept for the life of the programs. The first group are losses:
  * each names one thing that should have been shown and could not be.
  */
@@ -70,14 +89,16 @@ enum tcplat_counter {
 	TCPLAT_LOST_FIFO_MERGED, /* arrivals merged in a full FIFO */
 	TCPLAT_LOST_CLOCK,	 /* time stamps that cannot be true */
 	TCPLAT_NR_LOST,
-	TCPLAT_CNT_UNSEEN_START = TCPLAT_NR_LOST, /* ended; begun before tracing */
-	TCPLAT_CNT_STARTED,			  /* attempts that the owner filters let through */
-	TCPLAT_CNT_ENDED,			  /* of these, ended (shown or not) */
-	TCPLAT_CNT_STATELESS,			  /* starts of any owner without memory for state */
-	TCPLAT_CNT_ORPHANED,			  /* ends of attempts with no state */
+	/* Attempts ended that began before tracing; data taken that was there before. */
+	TCPLAT_CNT_UNSEEN_START = TCPLAT_NR_LOST,
+	TCPLAT_CNT_STARTED,	/* attempts that the owner filters let through */
+	TCPLAT_CNT_ENDED,	/* of these, ended (shown or not) */
+	TCPLAT_CNT_STATELESS,	/* starts of any owner without memory for state */
+	TCPLAT_CNT_ORPHANED,	/* ends of attempts with no state */
 	TCPLAT_CNT_OVERWRITTEN, /* attempts whose end was never seen; begun anew */
 	TCPLAT_CNT_PENDING,	/* at the final count: open, owner wanted */
-	TCPLAT_CNT_STILL_OPEN,	/* of these, matching every filter */
+	/* Of these, matching every filter; and arrivals that nobody has taken. */
+	TCPLAT_CNT_STILL_OPEN,
 	TCPLAT_NR_COUNTERS,
 };
 
@@ -92,6 +113,18 @@ enum tcplat_key {
 	TCPLAT_KEY_CGROUP = 1 << 6,
 	TCPLAT_KEY_NETNS = 1 << 7,
 	TCPLAT_KEY_OUTCOME = 1 << 8,
+	TCPLAT_KEY_PART = 1 << 9, /* not asked for by name: comes with --split */
+};
+
+#define TCPLAT_NR_KEYS 10
+
+/* Values of the key `part`. */
+enum tcplat_part {
+	TCPLAT_PART_TOTAL,
+	TCPLAT_PART_WAKE,
+	TCPLAT_PART_RUNQ,
+	TCPLAT_PART_APP,
+	TCPLAT_NR_PARTS,
 };
 
 /* Fields that no key asks for are zero. */
@@ -106,7 +139,8 @@ struct tcplat_hist_key {
 	__u16 rport;
 	__u8 kind;
 	__u8 outcome;
-	__u8 pad[2];
+	__u8 part;
+	__u8 pad;
 };
 
 /*
@@ -114,7 +148,7 @@ struct tcplat_hist_key {
  * the programs write the half that the epoch names, user space reads and clears
  * the other, so that a value's count, its part of the sum and the extremes are
  * always in the same interval. Keys are in the first half only, and a run
- * without intervals has no second one.
+ * without intervals has no second one. Where its cells are: tcplat_hist_cell().
  */
 struct tcplat_hist_slot {
 	struct tcplat_hist_key key;
@@ -127,6 +161,7 @@ struct tcplat_hist_slot {
 
 _Static_assert(sizeof(struct tcplat_event) == 88, "event layout");
 _Static_assert(sizeof(struct tcplat_connect_event) == 104, "connect event layout");
+_Static_assert(sizeof(struct tcplat_pickup_event) == 120, "pickup event layout");
 _Static_assert(sizeof(struct tcplat_hist_key) == 72, "histogram key layout");
 _Static_assert(sizeof(struct tcplat_hist_slot) == 72 + 4 * 8 + 8 * TCPLAT_HIST_BUCKETS,
 	       "histogram slot layout");

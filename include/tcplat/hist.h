@@ -55,6 +55,15 @@ TCPLAT_INLINE __u32 tcplat_log2(__u64 v)
 	return r + (v >> 1 ? 1 : 0);
 }
 
+/* A value in whole grid steps; division is dear, and most values are short. */
+TCPLAT_INLINE __u64 tcplat_hist_steps(__u64 ns, __u64 step_ns)
+{
+	/* 2^35 / 125, rounded up: exact below 2^32, as 7 * 2^32 < 2^35. */
+	if (step_ns == TCPLAT_HIST_STEP_US && ns < 1ULL << 32)
+		return (ns * 274877907) >> 35;
+	return step_ns ? ns / step_ns : 0;
+}
+
 /* Bucket of a value counted in grid steps; always < TCPLAT_HIST_BUCKETS. */
 TCPLAT_INLINE __u32 tcplat_hist_bucket(__u64 steps)
 {

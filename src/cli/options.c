@@ -34,10 +34,15 @@ int option_error(const struct option_def *def, const char *arg, const char *what
 	return -EINVAL;
 }
 
-static const struct option_def *by_short(const struct option_table *t, int c)
+static bool for_kind(const struct option_def *d, enum tcplat_kind kind)
+{
+	return !d->kinds || d->kinds & 1U << kind;
+}
+
+static const struct option_def *by_short(const struct option_table *t, enum tcplat_kind kind, int c)
 {
 	for (const struct option_def *d = t->defs; d->set; d++)
-		if (d->short_name && d->short_name == c)
+		if (d->short_name && d->short_name == c && for_kind(d, kind))
 			return d;
 	return NULL;
 }
@@ -51,9 +56,10 @@ static int unknown(char **argv, int at, int c)
 	return -EINVAL;
 }
 
-static int missing(const struct option_table *t, int c)
+static int missing(const struct option_table *t, enum tcplat_kind kind, int c)
 {
-	const struct option_def *def = c >= LONG_BASE ? &t->defs[c - LONG_BASE] : by_short(t, c);
+	const struct option_def *def =
+		c >= LONG_BASE ? &t->defs[c - LONG_BASE] : by_short(t, kind, c);
 	char name[64];
 
 	name_of(def, name, sizeof(name));
@@ -89,6 +95,8 @@ int options_parse(struct query *q, const struct option_table *t, int argc, char 
 	for (const struct option_def *d = t->defs; d->set; d++) {
 		int index = (int)(d - t->defs);
 
+		if (!for_kind(d, q->kind))
+			continue;
 		if (d->long_name)
 			longs[n++] = (struct option){ .name = d->long_name,
 						      .has_arg = d->arg != NULL,
@@ -119,16 +127,17 @@ int options_parse(struct query *q, const struct option_table *t, int argc, char 
 		if (c < 0)
 			break;
 		if (c == ':')
-			return missing(t, optopt);
+			return missing(t, q->kind, optopt);
 		/* getopt names a long option at fault by optopt 0 or its value. */
 		if (c == '?' && optopt >= LONG_BASE) {
 			log_error("--%s: takes no value", t->defs[optopt - LONG_BASE].long_name);
 			return -EINVAL;
 		}
 		/* "-?" may be an option; an unknown long one says '?' as well. */
-		if (c == '?' && (optopt || !by_short(t, '?') || argv[optind - 1][1] == '-'))
+		if (c == '?' &&
+		    (optopt || !by_short(t, q->kind, '?') || argv[optind - 1][1] == '-'))
 			return unknown(argv, optopt ? at : optind - 1, optopt);
-		def = c >= LONG_BASE ? &t->defs[c - LONG_BASE] : by_short(t, c);
+		def = c >= LONG_BASE ? &t->defs[c - LONG_BASE] : by_short(t, q->kind, c);
 		if (!def)
 			return unknown(argv, at, c);
 		err = def->set(q, def, optarg);
@@ -138,11 +147,13 @@ int options_parse(struct query *q, const struct option_table *t, int argc, char 
 	return bare_arguments(q, t, end, argv);
 }
 
-void options_help(FILE *f, const struct option_table *t)
+void options_help(FILE *f, const struct option_table *t, enum tcplat_kind kind)
 {
 	for (const struct option_def *d = t->defs; d->set; d++) {
 		char left[64];
 
+		if (!for_kind(d, kind))
+			continue;
 		if (d->group)
 			fprintf(f, "\n%s:\n", d->group);
 		if (!d->help)

@@ -26,6 +26,7 @@ struct option_def {
 	const char *group;     /* heading in help; NULL: as the entry before */
 	option_set *set;
 	__s64 value; /* for setters shared by several options */
+	__u32 kinds; /* bit (1 << kind) for each kind of view that has it; 0: all */
 };
 
 /* Tables end with an entry that has no setter. */
@@ -40,8 +41,8 @@ struct option_table {
  */
 int options_parse(struct query *q, const struct option_table *table, int argc, char **argv);
 
-/* "  -p, --pid PID   only …" for each entry that has a help text. */
-void options_help(FILE *f, const struct option_table *table);
+/* "  -p, --pid PID   only …" for each entry that the kind has, with a help text. */
+void options_help(FILE *f, const struct option_table *table, enum tcplat_kind kind);
 
 /* Setters; each names its unit in the tables' help. */
 option_set set_pid, set_tid, set_uid, set_comm, set_lport, set_rport, set_laddr, set_raddr;

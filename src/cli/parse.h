@@ -54,12 +54,16 @@ int portspec_finish(const struct portspec *spec, struct tcplat_portset *set);
 /* "10.0.0.0/8", "::1", "fd00::/8"; host bits are masked off. Mapped is IPv4. */
 int parse_net(const char *s, struct tcplat_net *net);
 
-/* "laddr,comm" as a mask of enum tcplat_key; -EINVAL leaves the word in bad. */
+/*
+ * "laddr,comm" as a mask of enum tcplat_key; -EINVAL leaves the word in bad. The
+ * key `part` cannot be asked for.
+ */
 int parse_keys(const char *s, __u32 *mask, char *bad, unsigned bad_size);
 
 /* Name of one key bit; the names in order, for messages and help. */
 const char *key_name(enum tcplat_key key);
-#define KEY_NAMES "laddr, raddr, lport, rport, pid, comm, cgroup, netns, outcome"
+#define KEY_NAMES_COMMON "laddr, raddr, lport, rport, pid, comm, cgroup, netns"
+#define KEY_NAMES KEY_NAMES_COMMON ", outcome"
 
 /*
  * The next element of a comma-separated list into word, or false at its end.

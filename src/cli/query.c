@@ -18,6 +18,7 @@ void query_init(struct query *q, enum tcplat_kind kind, const char *title)
 	q->kind = kind;
 	q->title = title;
 	q->config.connect = kind == TCPLAT_KIND_CONNECT;
+	q->config.pickup = kind == TCPLAT_KIND_PICKUP;
 	q->config.calls = 1;
 	q->config.hist_step_ns = TCPLAT_HIST_STEP_US;
 	q->config.wake_ns = WAKE_NS;
@@ -37,8 +38,11 @@ bool query_add_column(struct query *q, const char *name)
 {
 	const struct column *c = column_find(name, q->kind);
 
-	if (!c || q->n_cells >= QUERY_MAX_CELLS)
+	if (!c || c->flags & COLUMN_KEY || q->n_cells >= QUERY_MAX_CELLS)
 		return false;
+	/* Asked for by name, it has to be measured. */
+	if (c->flags & COLUMN_SPLIT)
+		q->split = true;
 	q->cells[q->n_cells++] = (struct cell){
 		.column = c, .header = c->header, .width = c->width, .right = c->right
 	};
@@ -179,7 +183,14 @@ int query_finish(struct query *q)
 	}
 	f->descendants = q->command && !q->all;
 	q->config.wake_bytes = q->ring_bytes / 4;
+	q->config.split = q->split;
 	if (!q->config.by && q->config.output == TCPLAT_OUT_HIST)
 		q->config.max_keys = 1;
+	if (q->split && q->config.output == TCPLAT_OUT_HIST) {
+		q->config.by |= TCPLAT_KEY_PART;
+		/* The default is a bound on memory; a number given is one of keys. */
+		if (q->config.max_keys != QUERY_MAX_KEYS_DEFAULT)
+			q->config.max_keys *= TCPLAT_NR_PARTS;
+	}
 	return 0;
 }

@@ -13,7 +13,7 @@
 #include "sink/sink.h"
 #include "tcplat/config.h"
 
-#define QUERY_MAX_CELLS 32
+#define QUERY_MAX_CELLS TABLE_MAX_CELLS
 #define QUERY_MAX_KEYS_DEFAULT 10000
 #define QUERY_RING_DEFAULT (4U << 20)
 
@@ -38,6 +38,7 @@ struct query {
 	bool timestamp;
 	bool wide;
 	bool failed; /* --failed */
+	bool split;  /* --split */
 	const char *out_path;
 	__u64 interval_ns; /* 0: only at the end */
 	__u64 duration_ns; /* 0: without end */

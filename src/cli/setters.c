@@ -254,12 +254,16 @@ int set_hist(struct query *q, const struct option_def *def, const char *arg)
 
 int set_by(struct query *q, const struct option_def *def, const char *arg)
 {
+	bool outcome = q->kind == TCPLAT_KIND_CONNECT;
 	char bad[24], what[96];
 
-	if (!parse_keys(arg, &q->config.by, bad, sizeof(bad)))
+	int err = parse_keys(arg, &q->config.by, bad, sizeof(bad));
+
+	if (!err && (outcome || !(q->config.by & TCPLAT_KEY_OUTCOME)))
 		return 0;
-	snprintf(what, sizeof(what), "has the unknown key '%s'", bad);
-	return option_error(def, arg, what, "keys are " KEY_NAMES);
+	snprintf(what, sizeof(what), "has the unknown key '%s'", err ? bad : "outcome");
+	return option_error(def, arg, what,
+			    outcome ? "keys are " KEY_NAMES : "keys are " KEY_NAMES_COMMON);
 }
 
 static int unknown_column(const struct query *q, const struct option_def *def, const char *arg,

@@ -20,6 +20,7 @@ void engine_free(struct engine *e)
 		return;
 	for (int i = e->n_links - 1; i >= 0; i--)
 		bpf_link__destroy(e->links[i]);
+	engine_clock_close(e);
 	ring_buffer__free(e->ring);
 	tcplat_bpf__destroy(e->skel);
 	free(e);
@@ -29,7 +30,7 @@ int engine_trace_task(struct engine *e, int pidfd)
 {
 	/* struct task_state of bpf/state.h is private to the programs; its size
 	 * and the place of the mark come from the object's own BTF. */
-	char state[64] = {};
+	char state[128] = {};
 	size_t size = bpf_map__value_size(e->skel->maps.tasks);
 
 	if (size > sizeof(state))
@@ -104,12 +105,24 @@ int engine_run_iterator(struct bpf_program *prog, struct bpf_map *map)
 int engine_attach(struct engine *e)
 {
 	/* state_change_1 before _2: the programs count on that order. */
-	struct bpf_program *progs[] = { e->skel->progs.fork_1, e->skel->progs.fork_2,
-					e->skel->progs.state_change_1,
-					e->skel->progs.state_change_2 };
+	struct bpf_program *progs[] = {
+		e->skel->progs.fork_1,	       e->skel->progs.fork_2,
+		e->skel->progs.state_change_1, e->skel->progs.state_change_2,
+		e->skel->progs.switched,       e->skel->progs.queued,
+		e->skel->progs.waking,	       e->skel->progs.data_taken,
+		e->skel->progs.probe,	       e->skel->progs.data_ready,
+		e->skel->progs.state_change,
+	};
 	struct bpf_program *begins = e->skel->progs.call_begins, *ends = e->skel->progs.call_ends;
 	int err;
 
+	if (e->skel->rodata->cfg.pickup) {
+		err = engine_clock_open(e);
+		if (err) {
+			log_error("cannot have packets stamped on arrival: %s", strerror(-err));
+			return err;
+		}
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(progs); i++) {
 		if (!bpf_program__autoload(progs[i]))
 			continue;
@@ -146,6 +159,7 @@ int engine_fd(const struct engine *e)
 
 int engine_drain(struct engine *e, engine_row_fn *fn, void *arg)
 {
+	engine_clock_look(e);
 	e->row_fn = fn;
 	e->row_arg = arg;
 	return ring_buffer__consume(e->ring);

@@ -48,8 +48,11 @@ int engine_attach(struct engine *e);
 /* Readable when rows wait; see wake_ns in tcplat/config.h. */
 int engine_fd(const struct engine *e);
 
-/* data is a struct tcplat_event with what its kind adds; borrowed. */
-typedef void engine_row_fn(void *arg, const struct tcplat_event *ev);
+/*
+ * ev is followed by what its kind adds: size bytes in all, never more than the
+ * kind's structure has. Borrowed.
+ */
+typedef void engine_row_fn(void *arg, const struct tcplat_event *ev, size_t size);
 
 /* Hands over every row that waits; their number, or a negative errno. */
 int engine_drain(struct engine *e, engine_row_fn *fn, void *arg);

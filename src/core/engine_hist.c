@@ -6,6 +6,26 @@
 
 #include "core/engine_private.h"
 
+/* Adds a cell of the half that nobody writes now, and clears it; min_ns inverted. */
+static void take(struct tcplat_hist_slot *s, struct histogram *h)
+{
+	__u64 before = h->count;
+
+	for (int b = 0; b < TCPLAT_HIST_BUCKETS; b++) {
+		h->counts[b] += s->counts[b];
+		h->count += s->counts[b];
+	}
+	if (h->count == before)
+		return;
+	h->sum_ns += s->sum_ns;
+	if (h->min_ns < s->inv_min_ns)
+		h->min_ns = s->inv_min_ns;
+	if (h->max_ns < s->max_ns)
+		h->max_ns = s->max_ns;
+	s->sum_ns = s->inv_min_ns = s->max_ns = 0;
+	memset(s->counts, 0, sizeof(s->counts));
+}
+
 int engine_histograms(struct engine *e, engine_hist_fn *fn, void *arg)
 {
 	const volatile struct tcplat_config *cfg = &e->skel->rodata->cfg;
@@ -16,7 +36,7 @@ int engine_histograms(struct engine *e, engine_hist_fn *fn, void *arg)
 	struct histogram h;
 
 	if (!e->stopped) {
-		if (entries < 2 * cfg->max_keys)
+		if (entries < 2 * tcplat_hist_half(cfg))
 			return -EINVAL; /* not loaded for intervals */
 		__atomic_store_n(&e->skel->bss->hist_epoch, half ^ 1, __ATOMIC_SEQ_CST);
 		engine_grace();
@@ -30,23 +50,19 @@ int engine_histograms(struct engine *e, engine_hist_fn *fn, void *arg)
 	if (slots == MAP_FAILED)
 		return -errno;
 	for (__u32 i = 0; i < used; i++) {
-		struct tcplat_hist_slot *s = &slots[i + half * cfg->max_keys];
-
 		if (!__atomic_load_n(&slots[i].used, __ATOMIC_ACQUIRE))
 			continue;
 		memset(&h, 0, sizeof(h));
-		/* Nobody writes this half now. */
-		for (int b = 0; b < TCPLAT_HIST_BUCKETS; b++)
-			h.count += h.counts[b] = s->counts[b];
+		take(&slots[tcplat_hist_cell(cfg, half, i, ~0U)], &h);
+		for (__u32 cpu = 0; i < cfg->hist_hot && cpu < cfg->hist_cpus; cpu++)
+			take(&slots[tcplat_hist_cell(cfg, half, i, cpu)], &h);
 		if (!h.count)
 			continue;
-		h.sum_ns = s->sum_ns;
-		h.min_ns = ~s->inv_min_ns;
-		h.max_ns = s->max_ns;
-		s->sum_ns = s->inv_min_ns = s->max_ns = 0;
-		memset(s->counts, 0, sizeof(s->counts));
-		e->delivered += h.count;
+		h.min_ns = ~h.min_ns;
 		h.key = slots[i].key;
+		/* The parts of a latency are no further events. */
+		if (h.key.part == TCPLAT_PART_TOTAL)
+			e->delivered += h.count;
 		h.by = cfg->by;
 		h.step_ns = cfg->hist_step_ns;
 		fn(arg, &h);

@@ -2,9 +2,11 @@
 /* The engine, from opening the object to its being loaded. */
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "core/caps.h"
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "core/engine_private.h"
 #include "core/features.h"
 #include "core/log.h"
@@ -23,35 +25,72 @@ static int libbpf_says(enum libbpf_print_level level, const char *fmt, va_list a
 
 static int on_row(void *ctx, void *data, size_t size)
 {
+	static const size_t most[] = {
+		[TCPLAT_KIND_CONNECT] = sizeof(struct tcplat_connect_event),
+		[TCPLAT_KIND_PICKUP] = sizeof(struct tcplat_pickup_event),
+	};
+	const struct tcplat_event *ev = data;
 	struct engine *e = ctx;
 
-	if (size < sizeof(struct tcplat_event))
-		return -EBADMSG; /* not from our programs: consuming stops */
+	/* Not from our programs: consuming stops. */
+	if (size < sizeof(*ev) || ev->kind >= ARRAY_SIZE(most) || size > most[ev->kind])
+		return -EBADMSG;
 	e->delivered++;
-	e->row_fn(e->row_arg, data);
+	e->row_fn(e->row_arg, ev, size);
 	return 0;
+}
+
+/* Cells of its own for each CPU where keys are busy, within some 4 MiB a half. */
+static void spread(struct tcplat_config *cfg)
+{
+	int cpus = libbpf_num_possible_cpus();
+
+	cfg->hist_cpus = cpus > 1 && cpus <= 256 ? (__u32)cpus : 0;
+	if (cfg->hist_cpus)
+		cfg->hist_hot = cpus < 32 ? 64 : 2048 / (__u32)cpus;
+	if (cfg->hist_hot > cfg->max_keys)
+		cfg->hist_hot = cfg->max_keys;
 }
 
 static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 {
 	const struct tcplat_config *cfg = o->config;
-	__u32 keys = cfg->output == TCPLAT_OUT_HIST ? cfg->max_keys : 1;
 	__u32 halves = o->intervals ? 2 : 1;
-	bool calls = cfg->connect && cfg->calls;
+	const struct {
+		struct bpf_program *prog;
+		bool wanted;
+	} programs[] = {
+		{ skel->progs.state_change_1, cfg->connect },
+		{ skel->progs.state_change_2, cfg->connect && !o->single_hook },
+		{ skel->progs.call_begins, cfg->connect && cfg->calls },
+		{ skel->progs.call_ends, cfg->connect && cfg->calls },
+		{ skel->progs.baseline, cfg->connect },
+		{ skel->progs.state_change, cfg->pickup && !cfg->connect },
+		{ skel->progs.probe, cfg->pickup },
+		{ skel->progs.data_ready, cfg->pickup },
+		{ skel->progs.data_taken, cfg->pickup },
+		{ skel->progs.waking, cfg->split },
+		{ skel->progs.queued, cfg->split },
+		{ skel->progs.switched, cfg->split },
+		{ skel->progs.fork_1, cfg->filter.descendants },
+		{ skel->progs.fork_2, cfg->filter.descendants },
+	};
+	struct tcplat_config *set = (struct tcplat_config *)&skel->rodata->cfg;
 	int err = 0;
 
-	memcpy((void *)&skel->rodata->cfg, cfg, sizeof(*cfg));
-	err |= bpf_map__set_max_entries(skel->maps.hist_slots, halves * keys);
-	err |= bpf_map__set_max_entries(skel->maps.hist_index, keys);
+	*set = *cfg;
+	set->start_ns = clock_ns(CLOCK_MONOTONIC);
+	set->data_ready = 1;
+	if (cfg->output == TCPLAT_OUT_HIST)
+		spread(set);
+	else
+		set->max_keys = 1;
+	err |= bpf_map__set_max_entries(skel->maps.hist_slots, halves * tcplat_hist_half(set));
+	err |= bpf_map__set_max_entries(skel->maps.hist_index, set->max_keys);
 	err |= bpf_map__set_max_entries(skel->maps.ring, (__u32)o->ring_bytes);
 
-	err |= bpf_program__set_autoload(skel->progs.state_change_1, cfg->connect);
-	err |= bpf_program__set_autoload(skel->progs.state_change_2,
-					 cfg->connect && !o->single_hook);
-	err |= bpf_program__set_autoload(skel->progs.call_begins, calls);
-	err |= bpf_program__set_autoload(skel->progs.call_ends, calls);
-	err |= bpf_program__set_autoload(skel->progs.fork_1, cfg->filter.descendants);
-	err |= bpf_program__set_autoload(skel->progs.fork_2, cfg->filter.descendants);
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+		err |= bpf_program__set_autoload(programs[i].prog, programs[i].wanted);
 	return err ? -EINVAL : 0;
 }
 
@@ -73,19 +112,26 @@ static void do_without(struct tcplat_bpf *skel, const struct feature *list)
 		  { skel->progs.call_begins, skel->progs.call_ends } },
 		{ "bpf_iter_task_file", { skel->progs.baseline } },
 		{ "bpf_iter_bpf_sk_storage_map", { skel->progs.count_open } },
+		{ "sk_data_ready", { skel->progs.data_ready } },
 	};
+	struct tcplat_config *set = (struct tcplat_config *)&skel->rodata->cfg;
 
 	for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
 		for (size_t j = 0; j < 2 && !find(list, optional[i].feature)->present; j++)
 			if (optional[i].progs[j])
 				bpf_program__set_autoload(optional[i].progs[j], false);
+	set->data_ready = find(list, "sk_data_ready")->present;
 }
 
+/* Programs, maps, links, and what a process has anyway: some 50 at most. */
+#define MOST_FILES 64
+
 /* Says why loading failed and what helps; err as the exit of the caller. */
-static int explain(int err, const struct feature *features)
+static int explain(int err, const struct feature *features, __u32 kinds)
 {
 	const char *missing = caps_missing();
 	const struct feature *f;
+	struct rlimit files;
 
 	if (missing) {
 		log_error("needs root, or the capabilities CAP_BPF and CAP_PERFMON (missing: %s); "
@@ -93,12 +139,19 @@ static int explain(int err, const struct feature *features)
 			  missing);
 		return -EPERM;
 	}
+	/* libbpf may say anything then, or find no BTF. */
+	if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < MOST_FILES) {
+		log_error("loading the BPF programs failed: Too many open files; at most %llu may "
+			  "be open (ulimit -n), %d will do",
+			  (unsigned long long)files.rlim_cur, MOST_FILES);
+		return -EMFILE;
+	}
 	if (!features) {
 		log_error("this kernel has no BTF (/sys/kernel/btf/vmlinux); it must be built with "
 			  "CONFIG_DEBUG_INFO_BTF=y");
 		return -ENOENT;
 	}
-	f = features_missing(features);
+	f = features_missing(features, kinds);
 	if (f) {
 		log_error("this kernel lacks the tracepoint %s (in Linux since %s); see --features",
 			  f->name, f->since);
@@ -140,24 +193,26 @@ static int try_load(struct engine *e, const struct engine_options *o, const stru
 /* Most kernels have everything; BTF is searched only when loading fails. */
 static int load(struct engine *e, const struct engine_options *o)
 {
+	__u32 kinds = (__u32)o->config->connect << TCPLAT_KIND_CONNECT |
+		      (__u32)o->config->pickup << TCPLAT_KIND_PICKUP;
 	const struct feature *list;
 	int err;
 
 	if (caps_missing())
-		return explain(-EPERM, NULL);
+		return explain(-EPERM, NULL, kinds);
 	err = try_load(e, o, NULL);
 	if (!err)
 		return 0;
 	list = features_probe();
-	if (!list || features_missing(list))
-		return explain(err, list);
+	if (!list || features_missing(list, kinds))
+		return explain(err, list, kinds);
 	if (o->config->filter.descendants && !find(list, "sched_process_fork")->present) {
 		log_error("this kernel lacks the tracepoint sched_process_fork, which tells the "
 			  "descendants of a command; -a traces everything instead");
 		return -ENOENT;
 	}
 	err = try_load(e, o, list);
-	return err ? explain(err, list) : 0;
+	return err ? explain(err, list, kinds) : 0;
 }
 
 int engine_load(struct engine **engine, const struct engine_options *o)
@@ -167,6 +222,7 @@ int engine_load(struct engine **engine, const struct engine_options *o)
 
 	if (!e)
 		return -ENOMEM;
+	e->clock = e->stamping = -1;
 	libbpf_set_print(libbpf_says);
 	err = load(e, o);
 	if (!e->skel)

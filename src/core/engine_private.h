@@ -9,7 +9,7 @@
 #include "core/engine.h"
 #include "tcplat.skel.h"
 
-#define ENGINE_MAX_LINKS 8
+#define ENGINE_MAX_LINKS 16
 
 struct engine {
 	struct tcplat_bpf *skel;
@@ -17,11 +17,19 @@ struct engine {
 	struct bpf_link *links[ENGINE_MAX_LINKS]; /* in the order of attaching */
 	int n_links;
 	bool stopped;
+	int clock;	 /* readable when somebody has set the clock, -1: nobody asks */
+	int stamping;	 /* while it is open, packets are stamped on arrival */
 	__u64 delivered; /* rows, or values in histograms, handed on */
 
 	engine_row_fn *row_fn; /* during engine_drain() */
 	void *row_arg;
 };
+
+/* For arrivals; negative errno. What was opened is closed with the engine. */
+int engine_clock_open(struct engine *e);
+void engine_clock_close(struct engine *e);
+/* Has somebody set the clock? Then the programs are told of it. */
+void engine_clock_look(struct engine *e);
 
 /* Waits until every program that was running has returned. */
 void engine_grace(void);

@@ -3,6 +3,7 @@
 #ifndef TCPLAT_CORE_FEATURES_H
 #define TCPLAT_CORE_FEATURES_H
 
+#include <linux/types.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -11,7 +12,7 @@ struct feature {
 	const char *since;   /* kernel release that brought it */
 	const char *gives;   /* what it lets us see */
 	const char *without; /* what is missing without it */
-	bool required;
+	__u32 required;	     /* bit (1 << kind) for each measurement that needs it */
 	bool present;
 };
 
@@ -24,8 +25,8 @@ const struct feature *features_probe(void);
 /* Prints the table for people; returns the exit status. */
 int features_print(FILE *out);
 
-/* The first required feature that is missing, or NULL. */
-const struct feature *features_missing(const struct feature *list);
+/* The first feature that is missing and one of these kinds needs, or NULL. */
+const struct feature *features_missing(const struct feature *list, __u32 kinds);
 
 /*
  * Id of a tracepoint of the perf kind, for perf_event_open(2). tracefs is

@@ -7,10 +7,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "core/command.h"
 #include "core/log.h"
 #include "core/loop.h"
@@ -49,14 +49,6 @@ struct session {
 	int signo;   /* the last signal that told us to end, 0: none */
 	int failure; /* negative errno of our own, reported */
 };
-
-static __u64 clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (__u64)ts.tv_sec * 1000000000 + (__u64)ts.tv_nsec;
-}
 
 static void fail(struct session *s, int err)
 {

@@ -9,7 +9,8 @@
 #include "record/text.h"
 
 #define CONNECT (1U << TCPLAT_KIND_CONNECT)
-#define ALL CONNECT
+#define PICKUP (1U << TCPLAT_KIND_PICKUP)
+#define ALL (CONNECT | PICKUP)
 
 json_t *json_name(const char *s, size_t len)
 {
@@ -74,6 +75,15 @@ static int time_from(struct record *r, const json_t *v)
 	return s && text_to_time(s, &r->unix_ns) ? 0 : -EINVAL;
 }
 
+/* The time of day to the second, as short as can be. */
+static void clock_text(const struct record *r, char *dst, size_t size)
+{
+	char text[TEXT_TIME_LEN];
+
+	text_time_of_day(text, r->unix_ns);
+	snprintf(dst, size, "%.8s", text);
+}
+
 /* Seconds since the first record; eight wide, so that a blank always follows. */
 static void elapsed_text(const struct record *r, char *dst, size_t size)
 {
@@ -84,7 +94,8 @@ static void elapsed_text(const struct record *r, char *dst, size_t size)
 #define UINT_COLUMN(id, member, max)                                          \
 	static void id##_text(const struct record *r, char *dst, size_t size) \
 	{                                                                     \
-		snprintf(dst, size, "%u", (unsigned)r->member);               \
+		(void)size;                                                   \
+		text_u64(dst, r->member);                                     \
 	}                                                                     \
 	static json_t *id##_json(const struct record *r)                      \
 	{                                                                     \
@@ -133,10 +144,8 @@ static int comm_from(struct record *r, const json_t *v)
 #define ADDR_COLUMN(id)                                                       \
 	static void id##_text(const struct record *r, char *dst, size_t size) \
 	{                                                                     \
-		char text[TEXT_ADDR_LEN];                                     \
-                                                                              \
-		text_addr(text, addr_ip(r->ev.id), r->ev.id);                 \
-		snprintf(dst, size, "%s", text);                              \
+		(void)size;                                                   \
+		text_addr(dst, addr_ip(r->ev.id), r->ev.id);                  \
 	}                                                                     \
 	static json_t *id##_json(const struct record *r)                      \
 	{                                                                     \
@@ -161,12 +170,14 @@ ADDR_COLUMN(raddr)
 /* latency */
 static void lat_text(const struct record *r, char *dst, size_t size)
 {
-	snprintf(dst, size, "%.3f", (double)record_latency_ns(r) / 1e6);
+	(void)size;
+	text_ms(dst, record_latency_ns(r), 3);
 }
 
 static void lat2_text(const struct record *r, char *dst, size_t size)
 {
-	snprintf(dst, size, "%.2f", (double)record_latency_ns(r) / 1e6);
+	(void)size;
+	text_ms(dst, record_latency_ns(r), 2);
 }
 
 static json_t *lat_json(const struct record *r)
@@ -176,7 +187,12 @@ static json_t *lat_json(const struct record *r)
 
 static int lat_from(struct record *r, const json_t *v)
 {
-	return json_to_ns(v, &r->connect.latency_ns);
+	__u64 ns;
+	int err = json_to_ns(v, &ns);
+
+	if (!err)
+		record_set_latency(r, ns);
+	return err;
 }
 
 /* outcome, error */
@@ -305,11 +321,83 @@ static int cgroup_from(struct record *r, const json_t *v)
 	return r->cgroup ? 0 : -EINVAL;
 }
 
-#define CODEC(id) id##_text, id##_json, id##_from
+/* pickup: what was picked up, and where its latency went */
+UINT_COLUMN(bytes, pickup.bytes, ~0U)
+UINT_COLUMN(segments, pickup.segments, 65535)
+
+static __u64 app_ns(const struct record *r)
+{
+	return r->pickup.latency_ns - r->pickup.wake_ns - r->pickup.runq_ns;
+}
+
+#define SPLIT_COLUMN(id, ns)                                                  \
+	static void id##_text(const struct record *r, char *dst, size_t size) \
+	{                                                                     \
+		(void)size;                                                   \
+		dst[0] = 0;                                                   \
+		if (r->ev.split)                                              \
+			text_ms(dst, ns, 3);                                  \
+	}                                                                     \
+	static json_t *id##_json(const struct record *r)                      \
+	{                                                                     \
+		return json_us(ns);                                           \
+	}
+
+SPLIT_COLUMN(wake, r->pickup.wake_ns)
+SPLIT_COLUMN(runq, r->pickup.runq_ns)
+SPLIT_COLUMN(app, app_ns(r))
+
+/* The first of the three that a line has; a line has all or none. */
+static int wake_from(struct record *r, const json_t *v)
+{
+	r->ev.split = 1;
+	return json_to_ns(v, &r->pickup.wake_ns);
+}
+
+static int runq_from(struct record *r, const json_t *v)
+{
+	return r->ev.split ? json_to_ns(v, &r->pickup.runq_ns) : -EINVAL;
+}
+
+/* Read only to see that the parts add up. */
+static int app_from(struct record *r, const json_t *v)
+{
+	__u64 whole = r->pickup.latency_ns, grain = whole / 1000000000000, sum;
+
+	if (!r->ev.split || json_to_ns(v, &sum) ||
+	    __builtin_add_overflow(sum, r->pickup.wake_ns, &sum) ||
+	    __builtin_add_overflow(sum, r->pickup.runq_ns, &sum))
+		return -EINVAL;
+	/* JSON has fifteen digits of each. */
+	return sum <= whole + 3 * grain && sum + 3 * grain >= whole ? 0 : -EINVAL;
+}
+
+/* part: a histogram's key */
+static void part_text(const struct record *r, char *dst, size_t size)
+{
+	snprintf(dst, size, "%s", part_name(r->part));
+}
+
+static json_t *part_json(const struct record *r)
+{
+	return json_string(part_name(r->part));
+}
+
+static int part_from(struct record *r, const json_t *v)
+{
+	const char *s = json_string_value(v);
+	int part = s ? part_from_name(s) : -1;
+
+	r->part = (__u8)part;
+	return part < 0 ? -EINVAL : 0;
+}
+
+#define CODEC(id) .text = id##_text, .to_json = id##_json, .from_json = id##_from
 
 const struct column columns[] = {
 	{ "time", "TIME", "time", 12, false, ALL, CODEC(time) },
-	{ "elapsed", "TIME(s)", NULL, 8, false, ALL, elapsed_text, NULL, NULL },
+	{ "clock", "TIME", NULL, 8, false, ALL, .text = clock_text },
+	{ "elapsed", "TIME(s)", NULL, 8, false, ALL, .text = elapsed_text },
 	{ "pid", "PID", "pid", 7, true, ALL, CODEC(pid) },
 	{ "tid", "TID", "tid", 7, true, ALL, CODEC(tid) },
 	{ "comm", "COMM", "comm", 15, false, ALL, CODEC(comm) },
@@ -318,18 +406,30 @@ const struct column columns[] = {
 	{ "lport", "LPORT", "lport", 5, true, ALL, CODEC(lport) },
 	{ "raddr", "RADDR", "raddr", 15, false, ALL, CODEC(raddr) },
 	{ "rport", "RPORT", "rport", 5, true, ALL, CODEC(rport) },
-	{ NULL, NULL, "latency_us", 0, true, ALL, lat_text, lat_json, lat_from },
+	{ NULL, NULL, "latency_us", 0, true, ALL, .to_json = lat_json, .from_json = lat_from },
+	{ "wake", "WAKE(ms)", "wake_us", 8, true, PICKUP, CODEC(wake), .flags = COLUMN_SPLIT },
+	{ "runq", "RUNQ(ms)", "runq_us", 8, true, PICKUP, CODEC(runq), .flags = COLUMN_SPLIT },
+	{ "app", "APP(ms)", "app_us", 9, true, PICKUP, CODEC(app), .flags = COLUMN_SPLIT },
+	{ "bytes", "BYTES", "bytes", 7, true, PICKUP, CODEC(bytes) },
+	{ "segments", "SEGS", "segments", 4, true, PICKUP, CODEC(segments) },
+	{ "part", NULL, "part", 0, false, PICKUP, CODEC(part), .flags = COLUMN_KEY },
 	{ "outcome", "OUTCOME", "outcome", 19, false, CONNECT, CODEC(outcome) },
 	{ "error", "ERROR", "error", 12, false, CONNECT, CODEC(error) },
-	{ "syns", "SYNS", NULL, 4, true, CONNECT, syns_text, NULL, NULL },
-	{ NULL, NULL, "syn_retransmits", 0, true, CONNECT, NULL, retrans_json, retrans_from },
+	{ "syns", "SYNS", NULL, 4, true, CONNECT, .text = syns_text },
+	{ NULL, NULL, "syn_retransmits", 0, true, CONNECT, .to_json = retrans_json,
+	  .from_json = retrans_from },
 	{ "rtt", "RTT(ms)", "handshake_rtt_us", 8, true, CONNECT, CODEC(rtt) },
 	{ "netns", "NETNS", "netns", 10, true, ALL, CODEC(netns) },
 	{ "cgroup", "CGROUP", "cgroup", 20, false, ALL, CODEC(cgroup) },
-	{ "lat", "LAT(ms)", NULL, 9, true, ALL, lat_text, NULL, NULL },
-	{ "lat2", "LAT(ms)", NULL, 0, false, ALL, lat2_text, NULL, NULL },
+	{ "lat", "LAT(ms)", NULL, 9, true, ALL, .text = lat_text },
+	{ "lat2", "LAT(ms)", NULL, 0, false, ALL, .text = lat2_text },
 	{},
 };
+
+bool column_of_rows(const struct column *c, unsigned kind)
+{
+	return c->kinds & 1U << kind && !(c->flags & COLUMN_KEY);
+}
 
 const struct column *column_find(const char *name, unsigned kind)
 {
@@ -354,6 +454,8 @@ void record_of_key(struct record *r, const struct histogram *h)
 	r->ev.netns = k->netns;
 	r->ev.lport = k->lport;
 	r->ev.rport = k->rport;
-	r->connect.outcome = k->outcome;
+	if (k->kind == TCPLAT_KIND_CONNECT)
+		r->connect.outcome = k->outcome;
+	r->part = k->part;
 	r->cgroup = h->cgroup;
 }

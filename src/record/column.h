@@ -12,6 +12,13 @@
 #include "record/record.h"
 
 #define COLUMN_TEXT_LEN 4200 /* a cgroup path, escaped in part */
+#define COLUMN_TEXT_MIN 64   /* any number, address or time */
+
+/* struct column.flags */
+enum {
+	COLUMN_SPLIT = 1, /* only in records that have ev.split set */
+	COLUMN_KEY = 2,	  /* not in records: a key of histograms */
+};
 
 struct column {
 	const char *name;   /* for --columns; NULL: JSON only */
@@ -21,15 +28,20 @@ struct column {
 	bool right;	    /* numbers are aligned to the right */
 	__u32 kinds;	    /* bit (1 << kind) for each kind that has it */
 
+	/* size: at least COLUMN_TEXT_MIN, but for names, which are cut. */
 	void (*text)(const struct record *r, char *dst, size_t size);
 	/* New reference, or NULL without memory. */
 	json_t *(*to_json)(const struct record *r);
 	/* Returns 0, or -EINVAL for a value that is not of the form. */
 	int (*from_json)(struct record *r, const json_t *v);
+	unsigned flags;
 };
 
 /* All columns, in the order of JSON members; ends with a zeroed entry. */
 extern const struct column columns[];
+
+/* Do records of the kind have it? */
+bool column_of_rows(const struct column *c, unsigned kind);
 
 /* The column of that name which the kind has, or NULL. */
 const struct column *column_find(const char *name, unsigned kind);

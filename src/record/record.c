@@ -26,9 +26,30 @@ static const char *const lost_names[] = {
 };
 _Static_assert(ARRAY_SIZE(lost_names) == TCPLAT_NR_LOST, "a name for each loss");
 
+static const char *const kind_names[] = {
+	[TCPLAT_KIND_CONNECT] = "connect",
+	[TCPLAT_KIND_PICKUP] = "pickup",
+};
+
+static const char *const part_names[] = {
+	[TCPLAT_PART_TOTAL] = "total",
+	[TCPLAT_PART_WAKE] = "wake",
+	[TCPLAT_PART_RUNQ] = "runq",
+	[TCPLAT_PART_APP] = "app",
+};
+_Static_assert(ARRAY_SIZE(part_names) == TCPLAT_NR_PARTS, "a name for each part");
+
 __u64 record_latency_ns(const struct record *r)
 {
-	return r->connect.latency_ns;
+	return r->ev.kind == TCPLAT_KIND_PICKUP ? r->pickup.latency_ns : r->connect.latency_ns;
+}
+
+void record_set_latency(struct record *r, __u64 ns)
+{
+	if (r->ev.kind == TCPLAT_KIND_PICKUP)
+		r->pickup.latency_ns = ns;
+	else
+		r->connect.latency_ns = ns;
 }
 
 __u32 record_outcome(const struct record *r)
@@ -49,9 +70,22 @@ int outcome_from_name(const char *name)
 	return -1;
 }
 
+const char *part_name(unsigned part)
+{
+	return part < TCPLAT_NR_PARTS ? part_names[part] : "?";
+}
+
+int part_from_name(const char *name)
+{
+	for (int i = 0; i < TCPLAT_NR_PARTS; i++)
+		if (!strcmp(name, part_names[i]))
+			return i;
+	return -1;
+}
+
 const char *kind_name(unsigned kind)
 {
-	return kind == TCPLAT_KIND_CONNECT ? "connect" : "?";
+	return kind < ARRAY_SIZE(kind_names) && kind_names[kind] ? kind_names[kind] : "?";
 }
 
 const char *lost_name(enum tcplat_counter which)

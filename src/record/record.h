@@ -15,14 +15,17 @@ struct record {
 	union {
 		struct tcplat_event ev; /* who and where, whatever the kind */
 		struct tcplat_connect_event connect;
+		struct tcplat_pickup_event pickup;
 	};
 	__u64 unix_ns;	      /* end of the event, CLOCK_REALTIME */
 	__u64 since_first_ns; /* since the first record of this run */
 	const char *cgroup;   /* path, or "#id" where the group is gone */
+	__u8 part;	      /* enum tcplat_part, where it stands for a histogram's key */
 };
 
 /* Latency of a record of any kind, in nanoseconds. */
 __u64 record_latency_ns(const struct record *r);
+void record_set_latency(struct record *r, __u64 ns);
 /* enum tcplat_outcome, or ~0U for kinds that have none. */
 __u32 record_outcome(const struct record *r);
 
@@ -30,6 +33,10 @@ __u32 record_outcome(const struct record *r);
 const char *outcome_name(unsigned outcome);
 /* Returns -1 for a name that is none. */
 int outcome_from_name(const char *name);
+/* "total" … of a pickup's latency. */
+const char *part_name(unsigned part);
+/* Returns -1 for a name that is none. */
+int part_from_name(const char *name);
 /* "connect" …; the metric's and the event's name. */
 const char *kind_name(unsigned kind);
 

@@ -73,8 +73,17 @@ static void clean(char *dst, size_t size, const char *src, size_t len, bool term
 	while (len) {
 		char piece[4 * 4 + 1];
 		__u32 cp = 0;
-		size_t n = utf8_at(s, len, &cp), out;
+		size_t n, out;
 
+		/* Nearly all there is. */
+		if (*s >= ' ' && *s < 0x7f && *s != '\\') {
+			if (at + 1 >= size)
+				break;
+			dst[at++] = (char)*s++;
+			len--;
+			continue;
+		}
+		n = utf8_at(s, len, &cp);
 		if (n && terminal && cp == '\\') {
 			memcpy(piece, "\\\\", 3);
 		} else if (n && (!terminal || harmless(cp))) {
@@ -145,11 +154,63 @@ size_t text_width(const char *s)
 	return n;
 }
 
+char *text_u64(char dst[TEXT_U64_LEN], __u64 v)
+{
+	char digits[TEXT_U64_LEN], *p = digits + sizeof(digits);
+
+	do
+		*--p = (char)('0' + v % 10);
+	while (v /= 10);
+	memcpy(dst, p, (size_t)(digits + sizeof(digits) - p));
+	dst += digits + sizeof(digits) - p;
+	*dst = 0;
+	return dst;
+}
+
+void text_ms(char dst[TEXT_MS_LEN], __u64 ns, unsigned decimals)
+{
+	static const __u64 grain[] = { 1000000, 100000, 10000, 1000, 100, 10, 1 };
+	static const __u64 scale[] = { 1, 10, 100, 1000, 10000, 100000, 1000000 };
+	__u64 v = ns / grain[decimals], part;
+	char *p;
+
+	if (ns % grain[decimals] * 2 >= grain[decimals])
+		v++;
+	p = text_u64(dst, v / scale[decimals]);
+	part = v % scale[decimals];
+	*p++ = '.';
+	for (unsigned i = decimals; i--; part /= 10)
+		p[i] = (char)('0' + part % 10);
+	p[decimals] = 0;
+}
+
+/* One host talks to few others, and inet_ntop(3) takes its time over IPv6. */
+static const char *addr_v6(const __u8 addr[16])
+{
+	static struct {
+		__u8 addr[16];
+		char text[TEXT_ADDR_LEN];
+	} cache[64], *c;
+
+	c = &cache[(addr[15] ^ addr[13] ^ addr[7]) % ARRAY_SIZE(cache)];
+	if (!c->text[0] || memcmp(c->addr, addr, sizeof(c->addr)) != 0) {
+		memcpy(c->addr, addr, sizeof(c->addr));
+		if (!inet_ntop(AF_INET6, addr, c->text, sizeof(c->text)))
+			c->text[0] = 0;
+	}
+	return c->text;
+}
+
 void text_addr(char dst[TEXT_ADDR_LEN], int ip, const __u8 addr[16])
 {
-	if (!inet_ntop(ip == 4 ? AF_INET : AF_INET6, ip == 4 ? addr + 12 : addr, dst,
-		       TEXT_ADDR_LEN))
-		dst[0] = 0;
+	if (ip != 4) {
+		memcpy(dst, addr_v6(addr), TEXT_ADDR_LEN);
+		return;
+	}
+	for (int i = 12; i < 16; i++) {
+		dst = text_u64(dst, addr[i]);
+		*dst++ = i < 15 ? '.' : 0;
+	}
 }
 
 bool text_to_addr(const char *s, int *ip, __u8 addr[16])

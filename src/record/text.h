@@ -34,6 +34,17 @@ void text_from_utf8(char *dst, size_t size, const char *src);
 /* Columns that a string of valid UTF-8 takes, one for each character. */
 size_t text_width(const char *s);
 
+/*
+ * Decimal digits. Every row has several numbers, and printf(3) would take most
+ * of a row's time. Returns the end, where the NUL is.
+ */
+#define TEXT_U64_LEN 21
+char *text_u64(char dst[TEXT_U64_LEN], __u64 v);
+
+/* ns in milliseconds, rounded to so many decimals (1 to 6). */
+#define TEXT_MS_LEN 24
+void text_ms(char dst[TEXT_MS_LEN], __u64 ns, unsigned decimals);
+
 /* addr: 16 bytes, v4-mapped for IPv4; ip: 4 or 6. */
 void text_addr(char dst[TEXT_ADDR_LEN], int ip, const __u8 addr[16]);
 

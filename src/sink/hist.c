@@ -34,7 +34,7 @@ static void put_key(struct out *o, const struct histogram *h)
 	struct record r;
 
 	record_of_key(&r, h);
-	for (__u32 bit = 1; bit <= TCPLAT_KEY_OUTCOME; bit <<= 1) {
+	for (__u32 bit = 1; bit < 1U << TCPLAT_NR_KEYS; bit <<= 1) {
 		const struct column *c = column_find(key_name(bit), h->key.kind);
 		char text[COLUMN_TEXT_LEN];
 

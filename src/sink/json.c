@@ -34,7 +34,8 @@ static void record(struct sink *s, const struct record *r)
 	int bad = json_object_set_new_nocheck(o, "event", json_string(kind_name(r->ev.kind)));
 
 	for (const struct column *c = columns; c->header || c->json; c++)
-		if (c->json && c->kinds & 1U << r->ev.kind)
+		if (c->json && column_of_rows(c, r->ev.kind) &&
+		    (r->ev.split || !(c->flags & COLUMN_SPLIT)))
 			bad |= json_object_set_new_nocheck(o, c->json, c->to_json(r));
 	put_line(s, o, !bad);
 }
@@ -45,7 +46,7 @@ static json_t *key_json(const struct histogram *h)
 	struct record r;
 
 	record_of_key(&r, h);
-	for (__u32 bit = 1; bit <= TCPLAT_KEY_OUTCOME; bit <<= 1) {
+	for (__u32 bit = 1; bit < 1U << TCPLAT_NR_KEYS; bit <<= 1) {
 		const struct column *c = column_find(key_name(bit), h->key.kind);
 
 		if (h->by & bit && json_object_set_new_nocheck(o, c->json, c->to_json(&r))) {

@@ -7,18 +7,25 @@
 
 #include "core/cleanup.h"
 
+/* A batch of rows should be few writes. */
+#define OUT_BUFFER 65536
+
 int out_open(struct out *o, const char *path)
 {
 	memset(o, 0, sizeof(*o));
 	if (!path) {
 		o->f = stdout;
+		setvbuf(stdout, NULL, _IOFBF, OUT_BUFFER);
 		return 0;
 	}
 	o->path = strdup(path);
 	if (!o->path)
 		return -ENOMEM;
 	o->f = fopen(path, "we");
-	return o->f ? 0 : -errno;
+	if (!o->f)
+		return -errno;
+	setvbuf(o->f, NULL, _IOFBF, OUT_BUFFER);
+	return 0;
 }
 
 static void note(struct out *o)
@@ -29,7 +36,7 @@ static void note(struct out *o)
 
 void out_write(struct out *o, const char *s, size_t len)
 {
-	if (!o->err && fwrite(s, 1, len, o->f) != len)
+	if (!o->err && fwrite_unlocked(s, 1, len, o->f) != len)
 		note(o);
 }
 

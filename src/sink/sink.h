@@ -28,6 +28,8 @@ struct sink {
 	struct out *out; /* borrowed */
 };
 
+#define TABLE_MAX_CELLS 32
+
 /* One column of a table, as a view wants it. */
 struct cell {
 	const struct column *column;

@@ -18,37 +18,60 @@ static struct table *table_of(struct sink *s)
 	return (struct table *)((char *)s - offsetof(struct table, sink));
 }
 
-/* The last column is not padded on its right. */
-static void put(struct table *t, unsigned i, const char *text)
+/* One line, in a buffer of its own: stdio takes its time over small pieces. */
+static void put_line(struct table *t, const char *const *texts, const unsigned *widths)
 {
-	const struct cell *c = &t->cells[i];
-	unsigned width = (unsigned)text_width(text);
-	int pad = width < c->width ? (int)(c->width - width) : 0;
+	char line[4 * COLUMN_TEXT_LEN], *p = line;
 
-	out_printf(t->sink.out, "%s%*s%s", i ? " " : "", c->right ? pad : 0, "", text);
-	if (!c->right && i + 1 < t->n)
-		out_printf(t->sink.out, "%*s", pad, "");
+	for (unsigned i = 0; i < t->n; i++) {
+		const struct cell *c = &t->cells[i];
+		size_t len = strlen(texts[i]),
+		       pad = widths[i] < c->width ? c->width - widths[i] : 0;
+
+		/* The last column is not padded on its right. */
+		if (!c->right && i + 1 == t->n)
+			pad = 0;
+		if ((size_t)(line + sizeof(line) - p) < len + pad + 2) {
+			out_write(t->sink.out, line, (size_t)(p - line));
+			p = line;
+		}
+		if (i)
+			*p++ = ' ';
+		if (c->right) {
+			memset(p, ' ', pad);
+			p += pad;
+		}
+		p = mempcpy(p, texts[i], len);
+		if (!c->right) {
+			memset(p, ' ', pad);
+			p += pad;
+		}
+	}
+	*p++ = '\n';
+	out_write(t->sink.out, line, (size_t)(p - line));
 }
 
 static void header(struct sink *s)
 {
 	struct table *t = table_of(s);
+	const char *texts[TABLE_MAX_CELLS];
+	unsigned widths[TABLE_MAX_CELLS];
 
-	for (unsigned i = 0; i < t->n; i++)
-		put(t, i, t->cells[i].header);
-	out_printf(s->out, "\n");
+	for (unsigned i = 0; i < t->n; i++) {
+		texts[i] = t->cells[i].header;
+		widths[i] = (unsigned)text_width(texts[i]);
+	}
+	put_line(t, texts, widths);
 }
 
-static bool grow(struct table *t, char (*texts)[COLUMN_TEXT_LEN])
+static bool grow(struct table *t, const unsigned *widths)
 {
 	bool grown = false;
 
 	/* The last left-aligned column harms nobody by being long. */
 	for (unsigned i = 0; i < t->n; i++) {
-		unsigned width = (unsigned)text_width(texts[i]);
-
-		if (width > t->cells[i].width && (t->cells[i].right || i + 1 < t->n)) {
-			t->cells[i].width = width;
+		if (widths[i] > t->cells[i].width && (t->cells[i].right || i + 1 < t->n)) {
+			t->cells[i].width = widths[i];
 			grown = true;
 		}
 	}
@@ -57,19 +80,21 @@ static bool grow(struct table *t, char (*texts)[COLUMN_TEXT_LEN])
 
 static void record(struct sink *s, const struct record *r)
 {
-	static char texts[32][COLUMN_TEXT_LEN];
+	static char text[TABLE_MAX_CELLS][COLUMN_TEXT_LEN];
+	const char *texts[TABLE_MAX_CELLS];
+	unsigned widths[TABLE_MAX_CELLS];
 	struct table *t = table_of(s);
 
 	for (unsigned i = 0; i < t->n; i++) {
 		size_t size = t->cells[i].cut ? t->cells[i].cut + 1 : COLUMN_TEXT_LEN;
 
-		t->cells[i].column->text(r, texts[i], size);
+		t->cells[i].column->text(r, text[i], size);
+		texts[i] = text[i];
+		widths[i] = (unsigned)text_width(text[i]);
 	}
-	if (t->adaptive && grow(t, texts))
+	if (t->adaptive && grow(t, widths))
 		header(s);
-	for (unsigned i = 0; i < t->n; i++)
-		put(t, i, texts[i]);
-	out_printf(s->out, "\n");
+	put_line(t, texts, widths);
 }
 
 static void table_summary(struct sink *s, const struct summary *sum)

@@ -72,12 +72,13 @@ void gather_free(struct gather *g)
 	free(g);
 }
 
-static struct node *node_of(struct gather *g, const struct record *r)
+static struct node *node_of(struct gather *g, const struct record *r, __u8 part)
 {
 	struct node want = {}, **have, *n;
 
 	/* A group is its path here, not an id. */
 	tcplat_hist_key_of(&want.h.key, &r->ev, g->by, (__u8)record_outcome(r));
+	want.h.key.part = part;
 	want.cgroup = (char *)(g->by & TCPLAT_KEY_CGROUP ? r->cgroup : "");
 	have = tfind(&want, &g->tree, compare);
 	if (have)
@@ -103,24 +104,41 @@ static struct node *node_of(struct gather *g, const struct record *r)
 	return n;
 }
 
-int gather_add(struct gather *g, const struct record *r)
+static void add(struct node *n, __u64 step_ns, __u64 ns)
 {
-	struct node *n = node_of(g, r);
-	__u64 ns = record_latency_ns(r);
-
-	if (!g->last_ns || r->unix_ns < g->first_ns)
-		g->first_ns = r->unix_ns;
-	if (r->unix_ns > g->last_ns)
-		g->last_ns = r->unix_ns;
-	if (!n)
-		return -ENOSPC;
-	n->h.counts[tcplat_hist_bucket(ns / g->step_ns)]++;
+	n->h.counts[tcplat_hist_bucket(tcplat_hist_steps(ns, step_ns))]++;
 	n->h.count++;
 	n->h.sum_ns += ns;
 	if (ns < n->h.min_ns)
 		n->h.min_ns = ns;
 	if (ns > n->h.max_ns)
 		n->h.max_ns = ns;
+}
+
+int gather_add(struct gather *g, const struct record *r)
+{
+	const __u64 parts[] = {
+		[TCPLAT_PART_TOTAL] = record_latency_ns(r),
+		[TCPLAT_PART_WAKE] = r->pickup.wake_ns,
+		[TCPLAT_PART_RUNQ] = r->pickup.runq_ns,
+		[TCPLAT_PART_APP] = r->pickup.latency_ns - r->pickup.wake_ns - r->pickup.runq_ns,
+	};
+	bool split = g->by & TCPLAT_KEY_PART && r->ev.split;
+	struct node *n;
+
+	if (!g->last_ns || r->unix_ns < g->first_ns)
+		g->first_ns = r->unix_ns;
+	if (r->unix_ns > g->last_ns)
+		g->last_ns = r->unix_ns;
+	n = node_of(g, r, TCPLAT_PART_TOTAL);
+	if (!n)
+		return -ENOSPC;
+	add(n, g->step_ns, parts[TCPLAT_PART_TOTAL]);
+	for (__u8 part = TCPLAT_PART_WAKE; split && part < TCPLAT_NR_PARTS; part++) {
+		n = node_of(g, r, part);
+		if (n)
+			add(n, g->step_ns, parts[part]);
+	}
 	return 0;
 }
 

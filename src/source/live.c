@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/cgroup.h"
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "source/source.h"
 
@@ -22,14 +22,6 @@ static struct live *live_of(struct source *s)
 	return (struct live *)((char *)s - offsetof(struct live, source));
 }
 
-static __u64 now_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (__u64)ts.tv_sec * 1000000000 + (__u64)ts.tv_nsec;
-}
-
 static int live_start(struct source *s)
 {
 	int err = engine_attach(live_of(s)->engine);
@@ -44,14 +36,12 @@ static int live_fd(struct source *s)
 	return engine_fd(live_of(s)->engine);
 }
 
-static void on_row(void *arg, const struct tcplat_event *ev)
+static void on_row(void *arg, const struct tcplat_event *ev, size_t size)
 {
 	struct live *l = arg;
 	struct record r = {};
 
-	if (ev->kind != TCPLAT_KIND_CONNECT)
-		return;
-	memcpy(&r.connect, ev, sizeof(r.connect));
+	memcpy(&r.ev, ev, size);
 	r.unix_ns = ev->time_ns + l->offset_ns;
 	r.cgroup = cgroups_path(l->cgroups, ev->cgroup_id);
 	l->to->record(l->to->arg, &r);
@@ -63,7 +53,7 @@ static int live_drain(struct source *s, const struct consumer *to)
 	int n;
 
 	/* Anew for each batch: the clock may have been set in between. */
-	l->offset_ns = now_ns(CLOCK_REALTIME) - now_ns(CLOCK_MONOTONIC);
+	l->offset_ns = clock_real_offset();
 	l->to = to;
 	n = engine_drain(l->engine, on_row, l);
 	if (n < 0)

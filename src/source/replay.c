@@ -77,9 +77,13 @@ static int read_record(struct replay *r, const json_t *o, const struct consumer 
 	struct record rec = { .ev.kind = (__u8)r->kind };
 
 	for (const struct column *c = columns; c->header || c->json; c++) {
-		if (!c->json || !(c->kinds & 1U << r->kind))
+		const json_t *v = c->json ? json_object_get(o, c->json) : NULL;
+
+		if (!c->json || !column_of_rows(c, r->kind))
 			continue;
-		if (c->from_json(&rec, json_object_get(o, c->json)))
+		if (!v && c->flags & COLUMN_SPLIT && !rec.ev.split)
+			continue;
+		if (c->from_json(&rec, v))
 			return bad_member(r, c->json);
 	}
 	if (rec.ev.ip != addr_ip(rec.ev.raddr))
@@ -113,11 +117,16 @@ static int read_key(struct replay *r, const json_t *o, struct histogram *h)
 		const struct column *c = column_find(name, r->kind);
 		char word[16];
 
-		if (parse_keys(name, &h->by, word, sizeof(word)) || !c || c->from_json(&rec, v))
+		if (c && c->flags & COLUMN_KEY)
+			h->by |= TCPLAT_KEY_PART;
+		else if (parse_keys(name, &h->by, word, sizeof(word)))
+			c = NULL;
+		if (!c || c->from_json(&rec, v))
 			return bad_member(r, name);
 	}
 	rec.ev.kind = (__u8)r->kind;
 	tcplat_hist_key_of(&h->key, &rec.ev, h->by, (__u8)record_outcome(&rec));
+	h->key.part = rec.part;
 	h->cgroup = rec.cgroup ? rec.cgroup : "";
 	return 0;
 }
@@ -137,7 +146,7 @@ static int read_buckets(struct replay *r, const json_t *a, struct histogram *h)
 		if (!json_is_null(le)) {
 			if (json_to_ns(le, &ns) || !ns)
 				return bad_member(r, "buckets");
-			b = tcplat_hist_bucket((ns - 1) / h->step_ns);
+			b = tcplat_hist_bucket(tcplat_hist_steps(ns - 1, h->step_ns));
 			if (histogram_upper(h, b) != ns)
 				return bad_member(r, "buckets");
 		}
@@ -183,7 +192,10 @@ static int read_histogram(struct replay *r, const json_t *o, const struct consum
 		err = add_count(r, o, "count", &count);
 	if (err)
 		return err;
-	if (count != h.count || !add(&r->events, count))
+	if (count != h.count)
+		return bad_member(r, "count");
+	/* The parts of a latency are no further events. */
+	if (h.key.part == TCPLAT_PART_TOTAL && !add(&r->events, count))
 		return bad_member(r, "count");
 	to->histogram(to->arg, &h);
 	return 1;

@@ -46,17 +46,18 @@ static int set_all_outcomes(struct query *q, const struct option_def *def, const
 static const struct option_def defs[] = {
 	{ 'h', "help", NULL, "show this help message and exit", "options", FLAG(help) },
 	{ 't', "timestamp", NULL, "include timestamp on output", NULL, FLAG(timestamp) },
-	{ 'p', "pid", "PID", "trace this PID only", NULL, set_pid, 0 },
-	{ 'L', "lport", NULL, "include LPORT on output", NULL, set_lport_column, 0 },
-	{ '4', "ipv4", NULL, "trace IPv4 family only", NULL, set_ip, 4 },
-	{ '6', "ipv6", NULL, "trace IPv6 family only", NULL, set_ip, 6 },
+	{ 'p', "pid", "PID", "trace this PID only", NULL, .set = set_pid },
+	{ 'L', "lport", NULL, "include LPORT on output", NULL, .set = set_lport_column },
+	{ '4', "ipv4", NULL, "trace IPv4 family only", NULL, .set = set_ip, .value = 4 },
+	{ '6', "ipv6", NULL, "trace IPv6 family only", NULL, .set = set_ip, .value = 6 },
 	{ 'v', "verbose", NULL, "show which programs are attached where", NULL, FLAG(verbose) },
 	{ 0, "all-outcomes", NULL, "also attempts that got no answer at all", "beyond the original",
-	  set_all_outcomes, 0 },
-	{ 0, "json", NULL, "JSON Lines, the last one a summary", NULL, set_format, FORMAT_JSON },
+	  .set = set_all_outcomes },
+	{ 0, "json", NULL, "JSON Lines, the last one a summary", NULL, .set = set_format,
+	  .value = FORMAT_JSON },
 	{ 0, "all", NULL, "trace everything while COMMAND runs, not it alone", NULL, FLAG(all) },
-	{ 0, "replay", "FILE", "read recorded JSON Lines instead of the kernel", NULL, set_replay,
-	  0 },
+	{ 0, "replay", "FILE", "read recorded JSON Lines instead of the kernel", NULL,
+	  .set = set_replay },
 	{ '?', NULL, NULL, NULL, NULL, FLAG(help) },
 	{ 0, "usage", NULL, "give a short usage message", NULL, FLAG(usage) },
 	{ 'V', "version", NULL, "print program version", NULL, FLAG(version) },
@@ -64,17 +65,6 @@ static const struct option_def defs[] = {
 };
 
 static const struct option_table options = { defs, set_min_ms };
-
-static void add(struct query *q, const char *column, const char *header, unsigned width,
-		unsigned cut)
-{
-	if (!query_add_column(q, column))
-		return;
-	q->cells[q->n_cells - 1].header = header;
-	q->cells[q->n_cells - 1].width = width;
-	q->cells[q->n_cells - 1].cut = cut;
-	q->cells[q->n_cells - 1].right = false;
-}
 
 static void settle(struct query *q)
 {
@@ -85,16 +75,16 @@ static void settle(struct query *q)
 	/* Its widths, too; a longer value pushes its own row only. */
 	q->adaptive = false;
 	if (q->timestamp)
-		add(q, "elapsed", "TIME(s)", 8, 0);
-	add(q, "pid", "PID", 6, 0);
-	add(q, "comm", "COMM", 12, 12);
-	add(q, "ip", "IP", 2, 0);
-	add(q, "laddr", "SADDR", 16, 0);
+		view_add(q, "elapsed", "TIME(s)", 8, 0);
+	view_add(q, "pid", "PID", 6, 0);
+	view_add(q, "comm", "COMM", 12, 12);
+	view_add(q, "ip", "IP", 2, 0);
+	view_add(q, "laddr", "SADDR", 16, 0);
 	if (q->wide)
-		add(q, "lport", "LPORT", 6, 0);
-	add(q, "raddr", "DADDR", 16, 0);
-	add(q, "rport", "DPORT", 5, 0);
-	add(q, "lat2", "LAT(ms)", 0, 0);
+		view_add(q, "lport", "LPORT", 6, 0);
+	view_add(q, "raddr", "DADDR", 16, 0);
+	view_add(q, "rport", "DPORT", 5, 0);
+	view_add(q, "lat2", "LAT(ms)", 0, 0);
 }
 
 static const struct view view = {

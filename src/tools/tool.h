@@ -12,8 +12,10 @@ struct tool {
 
 /* Views of tcplat. */
 extern const struct tool tool_connect;
+extern const struct tool tool_pickup;
 /* Drop-in names. */
 extern const struct tool tool_tcpconnlat;
+extern const struct tool tool_tcppktlat;
 
 /* Exit status for a usage error. */
 #define EXIT_USAGE 2

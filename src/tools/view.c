@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/cleanup.h"
 #include "core/features.h"
@@ -13,7 +14,7 @@
 static void print_help(const struct view *v)
 {
 	printf("%s\n%s", v->usage, v->about);
-	options_help(stdout, v->options);
+	options_help(stdout, v->options, v->kind);
 	if (v->after)
 		printf("\n%s", v->after);
 }
@@ -56,4 +57,41 @@ int view_run(const struct view *v, int argc, char **argv)
 	v->settle(&q);
 	log_init(log_name(), q.verbose);
 	return session_run(&q);
+}
+
+static bool has_column(const struct query *q, const char *name)
+{
+	for (unsigned i = 0; i < q->n_cells; i++)
+		if (!strcmp(q->cells[i].column->name, name))
+			return true;
+	return false;
+}
+
+void view_columns(struct query *q, const char *const *names)
+{
+	for (; !q->columns && *names; names++)
+		query_add_column(q, *names);
+	if (q->timestamp && !has_column(q, "time") && query_add_column(q, "time")) {
+		struct cell time = q->cells[q->n_cells - 1];
+
+		memmove(q->cells + 1, q->cells, (q->n_cells - 1) * sizeof(q->cells[0]));
+		q->cells[0] = time;
+	}
+	for (unsigned i = 0; q->wide && i < q->n_cells; i++)
+		if (!strcmp(q->cells[i].column->name, "laddr") ||
+		    !strcmp(q->cells[i].column->name, "raddr"))
+			q->cells[i].width = 39;
+}
+
+void view_add(struct query *q, const char *column, const char *header, unsigned width, unsigned cut)
+{
+	struct cell *cell;
+
+	if (!query_add_column(q, column))
+		return;
+	cell = &q->cells[q->n_cells - 1];
+	cell->header = header;
+	cell->width = width;
+	cell->cut = cut;
+	cell->right = false;
 }

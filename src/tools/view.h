@@ -20,4 +20,17 @@ struct view {
 /* argv[0] is skipped. Returns the exit status. */
 int view_run(const struct view *v, int argc, char **argv);
 
+/*
+ * For unified views: these columns (ended by NULL) unless the user chose some,
+ * and what -t and -w do to them.
+ */
+void view_columns(struct query *q, const char *const *names);
+
+/*
+ * For drop-in names: a column under the original's header, left-aligned, at
+ * least `width` wide (0: as the text), its text cut at `cut` (0: never).
+ */
+void view_add(struct query *q, const char *column, const char *header, unsigned width,
+	      unsigned cut);
+
 #endif /* TCPLAT_TOOLS_VIEW_H */

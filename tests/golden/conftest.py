@@ -10,6 +10,8 @@ import subprocess
 
 import pytest
 
+pytest.register_assert_rewrite("docs")
+
 HERE = pathlib.Path(__file__).resolve().parent
 DATA = HERE / "data"
 EXPECTED = HERE / "expected"
@@ -18,7 +20,7 @@ UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
 
 def programs():
     tcplat = pathlib.Path(os.environ.get("TCPLAT", HERE.parents[1] / "build" / "tcplat")).resolve()
-    return {"tcplat": tcplat, "tcpconnlat": tcplat.with_name("tcpconnlat")}
+    return {name: tcplat.with_name(name) for name in ("tcplat", "tcpconnlat", "tcppktlat")}
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 import json
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -11,25 +10,20 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-TCPLAT = Path(os.environ.get("TCPLAT", ROOT / "build" / "tcplat")).resolve()
-PAGES = sorted((ROOT / "man").glob("*.8"))
-BASH = ROOT / "completions" / "bash" / "tcplat"
-ZSH = ROOT / "completions" / "zsh" / "_tcplat"
-FISH = ROOT / "completions" / "fish" / "tcplat.fish"
+from docs import (BASH, FISH, NAMES, OWN_PAGE, PAGES, PROGRAMS, ROOT, TCPLAT, VIEWS, ZSH, complete,
+                  options_of, run as run)
 
-# What the tests below know; test_views_and_names compares it with the program.
-VIEWS = ["connect"]
-NAMES = ["tcpconnlat"]
-PROGRAMS = [f"tcplat {view}" for view in VIEWS] + NAMES
-OWN_PAGE = {"tcplat connect": "tcplat-connect.8", "tcpconnlat": "tcpconnlat.8"}
-
+VIEW = pytest.mark.parametrize("view", VIEWS)
 CONNECT = {
     "event": "connect", "time": "2026-01-02T03:04:05.678901Z", "pid": 4242, "tid": 4243,
     "comm": "curl", "ip": 4, "laddr": "127.0.0.1", "lport": 40000, "raddr": "127.0.0.1",
     "rport": 80, "latency_us": 1234.5, "outcome": "established", "error": None,
     "syn_retransmits": 0, "handshake_rtt_us": 1230, "netns": 4026531833, "cgroup": "/",
 }
+PICKUP = {**{name: CONNECT[name] for name in list(CONNECT)[:11]}, "event": "pickup",
+          "bytes": 1448, "segments": 1, "netns": 4026531833, "cgroup": "/"}
+SPLIT = {**PICKUP, "wake_us": 1000.5, "runq_us": 200.0, "app_us": 34.0}
+EVENTS = {"connect": CONNECT, "pickup": PICKUP, "tcpconnlat": CONNECT, "tcppktlat": PICKUP}
 LOSSES = ["ring_full", "no_state", "reentered", "keys_full", "fifo_merged", "clock"]
 SUMMARY = {"event": "summary", "events": 1, "unseen_start": 0, "still_open": 0,
            "lost": dict.fromkeys(LOSSES, 0)}
@@ -38,54 +32,27 @@ SUMMARY = {"event": "summary", "events": 1, "unseen_start": 0, "still_open": 0,
 # --- What the program says ------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Runs "tcplat …" or the program under one of its other names."""
-    links = tmp_path_factory.mktemp("names")
-    for name in NAMES:
-        (links / name).symlink_to(TCPLAT)
-
-    def run_it(words, *args, stdin=""):
-        name, *view = words.split()
-        path = links / name if name in NAMES else TCPLAT
-        return subprocess.run([path, *view, *args], input=stdin, capture_output=True, text=True,
-                              timeout=20, check=False)
-
-    return run_it
-
-
-def replay(run, *args, event=CONNECT, name="tcplat connect"):
+def replay(run, *args, event=None, name="tcplat connect"):
+    event = event or EVENTS[name.split()[-1]]
     lines = json.dumps(event) + "\n" + json.dumps(SUMMARY) + "\n"
     return run(name, "--replay", "-", *args, stdin=lines)
 
 
-def options_of(run, words):
-    """{option: whether it takes a value} from --help."""
-    found = {}
-    for line in run(words, "--help").stdout.splitlines():
-        match = re.match(r"  (?:(-\S), |    )?(--[a-z0-9-]+)?( [A-Z]\S*)?(?:  | [a-z]|$)", line)
-        if match and (match[1] or match[2]):
-            for name in filter(None, match.group(1, 2)):
-                found[name] = bool(match[3])
-    assert len(found) > 10, "the form of --help has changed"
-    return found
-
-
-def names_after(run, option, words):
+def names_after(run, view, option, words):
     """The list at the end of the message about a wrong value."""
-    message = run("tcplat connect", option, "nonsense").stderr
+    message = run(f"tcplat {view}", option, "nonsense").stderr
     assert words in message
     return re.findall(r"[a-z0-9_]+", message.split(words)[1])
 
 
 @pytest.fixture(scope="module")
 def columns(run):
-    return names_after(run, "--columns", "columns are")
+    return {view: names_after(run, view, "--columns", "columns are") for view in VIEWS}
 
 
 @pytest.fixture(scope="module")
 def keys(run):
-    return names_after(run, "--by", "keys are")
+    return {view: names_after(run, view, "--by", "keys are") for view in VIEWS}
 
 
 def outcomes_of_source():
@@ -122,6 +89,7 @@ def man_options(text):
     found = {}
     for line in re.findall(r"^\.It (Fl .*)$", text, re.M):
         for name in re.findall(r"\bFl (\S+)", line):
+            name = name.replace("\\&", "")
             assert "-" + name not in found, f"-{name} is explained twice"
             found["-" + name] = " Ar " in line
     return found
@@ -130,7 +98,7 @@ def man_options(text):
 def man_mentions(text):
     """Every option that is mentioned anywhere in the page."""
     found = set()
-    for line in re.findall(r"^\.(.*)$", text, re.M):
+    for line in re.findall(r"^\.(.*)$", text.replace("\\&", ""), re.M):
         words, flag = line.split(), False
         for word in words:
             if re.fullmatch(r"[A-Z][a-z]", word):
@@ -149,39 +117,61 @@ def man_mentions(text):
     return found
 
 
+def shared_and_own(words):
+    """Where completions have a program's options: a view's are in two places."""
+    return ["view", words.split()[1]] if " " in words else [words]
+
+
 def bash_options(words):
-    name = {"tcplat connect": "view", "tcpconnlat": "tcpconnlat"}[words]
-    text = re.search(rf"^_tcplat_{name}_options='(.*?)'", BASH.read_text(encoding="utf-8"),
-                     re.M | re.S)[1]
     found = {}
-    for entry in text.split():
-        names, _, kind = entry.partition(":")
-        found.update(dict.fromkeys(names.split(","), bool(kind)))
+    for name in shared_and_own(words):
+        text = re.search(rf"^_tcplat_{name}_options='(.*?)'", BASH.read_text(encoding="utf-8"),
+                         re.M | re.S)[1]
+        for entry in text.split():
+            names, _, kind = entry.partition(":")
+            found.update(dict.fromkeys(names.split(","), bool(kind)))
     return found
 
 
-def zsh_options(words):
-    name = {"tcplat connect": "view", "tcpconnlat": "tcpconnlat"}[words]
-    text = re.search(rf"^_tcplat_{name}\(\) \{{(.*?)^\}}", ZSH.read_text(encoding="utf-8"),
+def zsh_function(name):
+    return re.search(rf"^_tcplat_{name}\(\) \{{(.*?)^\}}", ZSH.read_text(encoding="utf-8"),
                      re.M | re.S)[1]
+
+
+def zsh_options(words):
     found = {}
-    for spec in re.findall(r"^ +'(?:\([^)]*\))?(.*?)\[", text, re.M):
-        value = "=" in spec or "+" in spec
-        found.update(dict.fromkeys(re.findall(r"-{1,2}[A-Za-z0-9][a-z0-9-]*", spec), value))
+    for name in shared_and_own(words):
+        for spec in re.findall(r"^ +'(?:\([^)]*\))?(.*?)\[", zsh_function(name), re.M):
+            value = "=" in spec or "+" in spec
+            names = re.findall(r"-{1,2}(?:\\\?|[A-Za-z0-9][a-z0-9-]*)", spec)
+            found.update((name.replace("\\", ""), value) for name in names)
+    return found
+
+
+def zsh_names(view, what):
+    """A view's keys or columns: in the list of all views, its own are where "$@" stands."""
+    def names(function):
+        return re.findall(r"^ +(?:'(\w+)\[|\"(\$@)\")", zsh_function(function), re.M)
+
+    own = [name for name, _ in names(f"{view}_{what}")]
+    found = []
+    for name, place in names(what):
+        found += own if place else [name]
     return found
 
 
 def fish_options(words):
-    start = {"tcplat connect": "complete -c tcplat -n $view ",
-             "tcpconnlat": "complete -c tcpconnlat -n $options "}[words]
     found = {}
-    for line in FISH.read_text(encoding="utf-8").splitlines():
-        if not line.startswith(start):
-            continue
-        line = line[len(start):].split(" -d ")[0]
-        value = bool(re.search(r" -(x|r)", line))
-        for short, long in re.findall(r"(?:^|\s)-(?:s (\S)|l (\S+))", line):
-            found["-" + short if short else "--" + long] = value
+    for name in shared_and_own(words):
+        start = f"complete -c tcplat -n ${name} " if " " in words else \
+                f"complete -c {name} -n $options "
+        for line in FISH.read_text(encoding="utf-8").splitlines():
+            if not line.startswith(start):
+                continue
+            line = line[len(start):].split(" -d ")[0]
+            value = bool(re.search(r" -(x|r)", line))
+            for short, long in re.findall(r"(?:^|\s)-(?:s (\S+)|l (\S+))", line):
+                found["-" + short.strip("'") if short else "--" + long] = value
     return found
 
 
@@ -191,7 +181,7 @@ def fish_options(words):
 def test_views_and_names(run):
     text = run("tcplat", "--help").stdout
     views = re.findall(r"^  (\w+) ", text.split("Views:\n")[1].split("\n\n")[0], re.M)
-    names = re.search(r"name of the original\s+tool \((.*?)\)", text)[1].split(", ")
+    names = re.search(r"name of an original\s+tool \((.*?)\)", text)[1].split(", ")
     assert (views, names) == (VIEWS, NAMES), "this test and the documents must learn of them"
     assert items(section(page("tcplat.8"), "Views", "Ss")) == views
     assert items(section(page("tcplat.8"), "Personalities", "Ss")) == names
@@ -219,40 +209,59 @@ def test_no_page_mentions_an_unknown_option(run):
     known = {words: set(options_of(run, words)) for words in PROGRAMS}
     assert man_mentions(page("tcplat.8")) <= set().union(*known.values())
     for words in PROGRAMS:
-        assert man_mentions(page(OWN_PAGE[words])) <= known[words]
+        text = page(OWN_PAGE[words])
+        for view in VIEWS:
+            # A page may point to what another program has to offer.
+            examples = rf"^(\.Dl )?[#$] tcplat {view} .*$"
+            if words != f"tcplat {view}":
+                lines = [match[0] for match in re.finditer(examples, text, re.M)]
+                assert man_mentions("\n".join(lines)) <= known[f"tcplat {view}"]
+                text = re.sub(examples, "", text, flags=re.M)
+        assert man_mentions(text) <= known[words]
 
 
-def test_columns(run, columns):
-    text = section(page("tcplat-connect.8"), "COLUMNS")
+@VIEW
+def test_columns(run, columns, view):
+    name, columns = f"tcplat {view}", columns[view]
+    text = section(page(OWN_PAGE[name]), "COLUMNS")
     assert items(text) == columns
     # The headings that the page gives are those that are printed.
-    header = replay(run, "--columns", ",".join(columns)).stdout.split("\n", 1)[0].split()
-    assert re.findall(r"^\.Pq (\S+)$", text, re.M) == header
+    event = SPLIT if view == "pickup" else CONNECT
+    header = replay(run, "--columns", ",".join(columns), event=event, name=name)
+    assert re.findall(r"^\.Pq (\S+)$", text, re.M) == header.stdout.split("\n", 1)[0].split()
     # So are the columns that it calls the default.
     text = text.split(".Bl")[0]
     default = re.findall(r"[a-z]+", " ".join(re.findall(r"^\.Cm (.*)$", text, re.M)))
-    assert replay(run).stdout == replay(run, "--columns", ",".join(default)).stdout
-    zsh = re.search(r"^_tcplat_columns\(\) \{(.*?)^\}", ZSH.read_text(encoding="utf-8"),
-                    re.M | re.S)[1]
-    assert re.findall(r"^ +'(\w+)\[", zsh, re.M) == columns
+    assert replay(run, name=name).stdout == \
+        replay(run, "--columns", ",".join(default), name=name).stdout
+    assert zsh_names(view, "columns") == columns
     fish = FISH.read_text(encoding="utf-8")
-    assert f"-l columns -xa '(__tcplat_list {' '.join(columns)})'" in fish
-    assert complete("tcplat connect --columns ") == columns
+    assert f"-n ${view} -l columns -xa '(__tcplat_list {' '.join(columns)})'" in fish
+    assert complete(f"tcplat {view} --columns ") == columns
 
 
-def test_columns_of_tcpconnlat(run):
-    header = replay(run, "-t", "-L", name="tcpconnlat").stdout.split("\n", 1)[0].split()
-    assert items(section(page("tcpconnlat.8"), "COLUMNS"), "Li") == header
+def test_columns_of_split(run):
+    """Three more, before the last."""
+    name = "tcplat pickup"
+    default = replay(run, event=SPLIT, name=name).stdout.split("\n", 1)[0].split()
+    split = replay(run, "--split", event=SPLIT, name=name).stdout.split("\n", 1)[0].split()
+    assert split == [*default[:-1], "WAKE(ms)", "RUNQ(ms)", "APP(ms)", default[-1]]
 
 
-def test_keys(keys):
-    assert items(section(page("tcplat-connect.8"), "HISTOGRAM KEYS")) == keys
-    zsh = re.search(r"^_tcplat_keys\(\) \{(.*?)^\}", ZSH.read_text(encoding="utf-8"),
-                    re.M | re.S)[1]
-    assert re.findall(r"^ +'(\w+)\[", zsh, re.M) == keys
+@pytest.mark.parametrize("name, options", [("tcpconnlat", ["-t", "-L"]), ("tcppktlat", ["-T"])])
+def test_columns_of_drop_ins(run, name, options):
+    header = replay(run, *options, name=name).stdout.split("\n", 1)[0].split()
+    assert items(section(page(OWN_PAGE[name]), "COLUMNS"), "Li") == header
+
+
+@VIEW
+def test_keys(keys, view):
+    keys = keys[view]
+    assert items(section(page(OWN_PAGE[f"tcplat {view}"]), "HISTOGRAM KEYS")) == keys
+    assert zsh_names(view, "keys") == keys
     fish = FISH.read_text(encoding="utf-8")
-    assert f"-l by -xa '(__tcplat_list {' '.join(keys)})'" in fish
-    assert complete("tcplat connect --by ") == keys
+    assert f"-n ${view} -l by -xa '(__tcplat_list {' '.join(keys)})'" in fish
+    assert complete(f"tcplat {view} --by ") == keys
 
 
 def test_outcomes(run):
@@ -264,12 +273,16 @@ def test_outcomes(run):
     assert replay(run, event={**CONNECT, "outcome": "nonsense"}).returncode == 1
 
 
-def test_json_members(run):
+@VIEW
+def test_json_members(run, view):
     pages = section(page("tcplat.8"), "JSON LINES")
-    event, summary = map(json.loads, replay(run, "--json").stdout.splitlines())
-    assert items(section(pages, "Event connect", "Ss")) == list(event)
+    event = SPLIT if view == "pickup" else CONNECT
+    name = f"tcplat {view}"
+    event, summary = map(json.loads, replay(run, "--json", event=event, name=name)
+                         .stdout.splitlines())
+    assert items(section(pages, f"Event {view}", "Ss")) == list(event)
     assert items(section(pages, "Event summary", "Ss")) == list(summary)
-    histogram = json.loads(replay(run, "--json", "--hist").stdout.splitlines()[0])
+    histogram = json.loads(replay(run, "--json", "--hist", name=name).stdout.splitlines()[0])
     assert items(section(pages, "Event histogram", "Ss")) == list(histogram)
     for member in histogram["buckets"][0]:
         assert f".Cm {member}\n" in section(pages, "Event histogram", "Ss")
@@ -297,147 +310,6 @@ def test_page_formats_without_warnings(path):
         done = subprocess.run(["mandoc", "-Tlint", "-Wwarning", path], capture_output=True,
                               text=True, timeout=30, check=False)
         assert done.stdout == ""
-
-
-# --- Completion in action -------------------------------------------------------------------------
-
-BASH_DRIVER = r"""
-. "$1" || exit
-COMP_LINE=$2 COMP_POINT=${#2}
-ip() { printf 'blue (id: 0)\nred\n'; }
-_tcplat_cgroup_root() { printf %s "$GROUPS_ROOT"; }
-compopt() { :; }
-shift 2
-COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-[[ $(complete -p "$1") == *" -F _tcplat "* ]] || exit
-_tcplat "$1"
-((${#COMPREPLY[@]} == 0)) || printf '%s\0' "${COMPREPLY[@]}"
-"""
-
-
-def complete(line, cwd=ROOT, **env):
-    """The candidates for the end of the line, with the words as readline cuts them."""
-    words = re.findall(r"[=:]+|[^\s=:]+", line)
-    if line[-1].isspace():
-        words.append("")
-    done = subprocess.run(["bash", "--norc", "--noprofile", "-c", BASH_DRIVER, "driver", BASH, line,
-                           *words], cwd=cwd, env={**os.environ, "LC_ALL": "C.UTF-8", **env},
-                          capture_output=True, text=True, timeout=20, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.split("\0")[:-1]
-
-
-@pytest.mark.parametrize("line, candidates", [
-    ("tcplat ", ["connect"]),
-    ("tcplat con", ["connect"]),
-    ("tcplat nonsense --", []),
-    ("tcplat -", ["--features", "-h", "--help", "-V", "--version"]),
-    ("tcplat connect ", []),
-    ("tcplat connect --m", ["--min", "--max-events", "--max-keys"]),
-    ("tcplat connect --u", ["--uid", "--user"]),
-    ("tcplat connect -p 1 --fa", ["--failed"]),
-    ("tcplat connect --by la", ["laddr"]),
-    ("tcplat connect --by laddr,c", ["laddr,comm", "laddr,cgroup"]),
-    ("tcplat connect --by laddr,comm,c", ["laddr,comm,cgroup"]),
-    ("tcplat connect --by=raddr,ne", ["raddr,netns"]),
-    ("tcplat connect --columns pid,r", ["pid,raddr", "pid,rport", "pid,rtt"]),
-    ("tcplat connect --netns ", ["blue", "red"]),
-    ("tcplat connect --netns=r", ["red"]),
-    ("tcplat connect --netns ./mes", ["./meson.build", "./meson_options.txt"]),
-    ("tcplat connect -o man/tcpc", ["man/tcpconnlat.8"]),
-    ("tcplat connect --output=man/tcpc", ["man/tcpconnlat.8"]),
-    ("tcplat connect --replay man/tcpc", ["man/tcpconnlat.8"]),
-    ("tcplat connect --buffer 6", ["64k", "64m"]),
-    ("tcplat connect -R fd00::", []),
-    ("tcplat connect -R fd00::1 --fa", ["--failed"]),
-    ("tcplat connect --json=", []),
-    ("tcplat connect -- mkfif", ["mkfifo"]),
-    ("tcplat connect -t -- cat man/tcpc", ["man/tcpconnlat.8"]),
-    ("tcplat connect -- cat --fa", []),
-    ("tcpconnlat --a", ["--all-outcomes", "--all"]),
-    ("tcpconnlat --replay man/tcpc", ["man/tcpconnlat.8"]),
-    ("tcpconnlat 1 -- mkfif", ["mkfifo"]),
-])
-def test_bash_candidates(line, candidates):
-    assert sorted(complete(line)) == sorted(candidates)
-
-
-@pytest.mark.parametrize("words", PROGRAMS)
-def test_bash_offers_every_option(run, words):
-    assert sorted(complete(f"{words} -")) == sorted([*options_of(run, words), "--"])
-
-
-@pytest.mark.parametrize("option", ["-u", "--user", "--uid"])
-def test_bash_offers_users(option):
-    users = {user.pw_name for user in pwd.getpwall() if user.pw_name.startswith("root")}
-    assert set(complete(f"tcplat connect {option} root")) == users
-
-
-def test_bash_offers_cgroups(tmp_path):
-    root = tmp_path / "unified"
-    for group in ("system.slice/ssh.service", "system.slice/web.service", "user.slice"):
-        (root / group).mkdir(parents=True)
-    (root / "cgroup.procs").touch()
-
-    def groups(word):
-        return sorted(complete(f"tcplat connect --cgroup {word}", GROUPS_ROOT=str(root)))
-
-    assert groups("") == ["system.slice", "user.slice"]
-    assert groups("sys") == ["system.slice/"]
-    assert groups("system.slice/") == ["system.slice/ssh.service", "system.slice/web.service"]
-    assert groups("system.slice/w") == ["system.slice/web.service"]
-    assert groups(f"{root}/u") == [f"{root}/user.slice"]
-    assert groups(f"{tmp_path}/uni") == [f"{root}/"]
-
-
-def test_bash_offers_files_with_blanks(tmp_path):
-    (tmp_path / "my connects.jsonl").touch()
-    assert complete("tcplat connect --replay my", tmp_path) == ["my connects.jsonl"]
-
-
-def test_zsh_syntax():
-    if not shutil.which("zsh"):
-        pytest.skip("zsh is not installed")
-    done = subprocess.run(["zsh", "-f", "-n", ZSH], capture_output=True, text=True, timeout=20,
-                          check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert ZSH.read_text(encoding="utf-8").split("\n")[0] == " ".join(["#compdef tcplat", *NAMES])
-
-
-@pytest.fixture(scope="module")
-def fish(tmp_path_factory):
-    if not shutil.which("fish"):
-        pytest.skip("fish is not installed")
-    home = tmp_path_factory.mktemp("home")
-
-    def complete_it(line):
-        done = subprocess.run(["fish", "--no-config", "-c",
-                               f"source {FISH}; complete -C '{line}'"], cwd=ROOT,
-                              env={**os.environ, "HOME": str(home), "LC_ALL": "C.UTF-8"},
-                              capture_output=True, text=True, timeout=20, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-        return [row.split("\t")[0] for row in done.stdout.splitlines()]
-
-    return complete_it
-
-
-@pytest.mark.parametrize("words", PROGRAMS)
-def test_fish_offers_every_option(run, fish, words):
-    assert sorted(fish(f"{words} -")) == sorted(options_of(run, words))
-
-
-@pytest.mark.parametrize("line, candidates", [
-    ("tcplat con", ["connect"]),
-    ("tcplat --", ["--features", "--help", "--version"]),
-    ("tcplat connect --by laddr,c", ["laddr,cgroup", "laddr,comm"]),
-    ("tcplat connect --columns=pid,r", ["--columns=pid,raddr", "--columns=pid,rport",
-                                        "--columns=pid,rtt"]),
-    ("tcplat connect -o man/tcpc", ["man/tcpconnlat.8"]),
-    ("tcplat connect -- cat man/tcpc", ["man/tcpconnlat.8"]),
-    ("tcpconnlat --us", ["--usage"]),
-])
-def test_fish_candidates(fish, line, candidates):
-    assert sorted(fish(line)) == candidates
 
 
 # --- Installation ---------------------------------------------------------------------------------

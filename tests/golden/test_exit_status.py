@@ -61,6 +61,35 @@ USAGE = [
     ("tcpconnlat 99999999999999", "tcpconnlat: min_ms: '99999999999999' is not a number of "),
     ("tcpconnlat 1 2", "tcpconnlat: unexpected argument '2'\n"),
     ("tcpconnlat -4 -6", "tcpconnlat: -4 and -6 contradict each other: give one, or neither for "),
+    ("tcplat pickup --bogus", "tcplat: unknown or ambiguous option --bogus; see --help\n"),
+    ("tcplat pickup --failed", "tcplat: unknown or ambiguous option --failed; see --help\n"),
+    ("tcplat connect --split", "tcplat: unknown or ambiguous option --split; see --help\n"),
+    ("tcplat pickup 80", "tcplat: unexpected argument '80'; a command goes after --\n"),
+    ("tcplat pickup -p 0", "tcplat: -p/--pid: '0' is out of range; give a whole number from 1 "),
+    ("tcplat pickup --hist --by outcome", "tcplat: --by: 'outcome' has the unknown key 'outcome'; "
+     "keys are laddr, raddr, lport, rport, pid, comm, cgroup, netns\n"),
+    ("tcplat pickup --hist --by part", "tcplat: --by: 'part' has the unknown key 'part'; keys are "),
+    ("tcplat connect --hist --by part", "tcplat: --by: 'part' has the unknown key 'part'; keys "),
+    ("tcplat pickup --columns pid,syns", "tcplat: --columns: 'pid,syns' has the unknown column "
+     "'syns'; columns are time clock elapsed "),
+    ("tcplat pickup --by comm", "tcplat: --by: only histograms have keys; add --hist\n"),
+    ("tcplat pickup --split -i 1", "tcplat: -i/--interval: only histograms are printed at "),
+    ("tcplat pickup --replay x -- true", "tcplat: --replay and -- COMMAND contradict each other"),
+    ("tcplat pickup --replay x --uid 0", "tcplat: --replay and --uid contradict each other"),
+    ("tcppktlat --bogus", "tcppktlat: unknown or ambiguous option --bogus; see --help\n"),
+    ("tcppktlat -Q", "tcppktlat: unknown option -Q; see --help\n"),
+    ("tcppktlat -p 12abc", "tcppktlat: -p/--pid: '12abc' is not a process id; give "),
+    ("tcppktlat -t 0", "tcppktlat: -t/--tid: '0' is out of range; give a whole number from 1 "),
+    ("tcppktlat -l 0", "tcppktlat: -l/--lport: '0' has a port out of range or a reversed "),
+    ("tcppktlat -r 80x", "tcppktlat: -r/--rport: '80x' has something that is not a port: '80x'; "),
+    ("tcppktlat -l", "tcppktlat: -l/--lport: needs a value (LPORT)\n"),
+    ("tcppktlat 1ms", "tcppktlat: min_us: '1ms' is not a number of microseconds; give a whole "),
+    ("tcppktlat 1.5", "tcppktlat: min_us: '1.5' is not a number of microseconds; give a whole "),
+    ("tcppktlat 86400000000001", "tcppktlat: min_us: '86400000000001' is not a number of "),
+    (["tcppktlat", ""], "tcppktlat: min_us: '' is not a number of microseconds; give a whole "),
+    ("tcppktlat 1 2", "tcppktlat: unexpected argument '2'\n"),
+    ("tcppktlat --all", "tcppktlat: -a/--all: without a command everything is traced already\n"),
+    ("tcppktlat --replay x -- true", "tcppktlat: --replay and -- COMMAND contradict each other"),
 ]
 
 
@@ -103,7 +132,8 @@ def test_closed_stdout(run, form):
 def test_answers_to_a_full_disk(run):
     for argv in (["tcplat", "--version"], ["tcplat", "--help"], ["tcplat"],
                  ["tcplat", "connect", "--version"], ["tcplat", "connect", "--help"],
-                 ["tcpconnlat", "--help"], ["tcpconnlat", "--usage"]):
+                 ["tcpconnlat", "--help"], ["tcpconnlat", "--usage"],
+                 ["tcplat", "pickup", "--help"], ["tcppktlat", "--help"], ["tcppktlat", "-V"]):
         with open("/dev/full", "wb") as full:
             done = run(argv, stdout=full)
         assert done.stderr.endswith(b": writing to standard output failed: "

@@ -10,14 +10,16 @@ and read the difference with `git diff tests/golden/expected` before keeping it.
 """
 
 import json
+import sys
 
 import pytest
 
+import test_pickup
 from conftest import DATA, EXPECTED
 
 CONNECT = "tcplat connect --replay attempts.jsonl "
 DROP_IN = "tcpconnlat --replay attempts.jsonl "
-EVERY_COLUMN = ("time,elapsed,pid,tid,comm,ip,laddr,lport,raddr,rport,outcome,error,syns,rtt,netns,"
+EVERY_COLUMN = ("time,clock,elapsed,pid,tid,comm,ip,laddr,lport,raddr,rport,outcome,error,syns,rtt,netns,"
                 "lat,cgroup")
 
 # name of the file: command line
@@ -124,7 +126,8 @@ def test_stdout(run, golden, name):
 
 
 def test_no_expected_file_is_left_over():
-    wanted = {SAME_AS.get(name, name) + ".txt" for name in STDOUT}
+    wanted = {cases.SAME_AS.get(name, name) + ".txt"
+              for cases in (sys.modules[__name__], test_pickup) for name in cases.STDOUT}
     assert {path.name for path in EXPECTED.iterdir()} == wanted
 
 

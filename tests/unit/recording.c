@@ -35,6 +35,13 @@ int recording_fresh(void **state)
 	return 0;
 }
 
+int recording_fresh_pickup(void **state)
+{
+	(void)state;
+	query_init(&run.query, TCPLAT_KIND_PICKUP, "pickup latency");
+	return 0;
+}
+
 /* As the session does it. */
 static int replay_file(void)
 {
@@ -43,8 +50,7 @@ static int replay_file(void)
 
 	collect_init(&run.got);
 	assert_int_equal(query_finish(&run.query), 0);
-	assert_int_equal(source_replay_new(&s, run.path, &run.query.config, TCPLAT_KIND_CONNECT),
-			 0);
+	assert_int_equal(source_replay_new(&s, run.path, &run.query.config, run.query.kind), 0);
 	assert_int_equal(s->ops->fd(s), -1);
 	assert_int_equal(s->ops->start(s), 0);
 	do

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "record/column.h"
 #include "record/text.h"
 
 static int real_stderr = -1;
@@ -118,6 +119,84 @@ struct record sample_v6(void)
 	r.connect.outcome = TCPLAT_REFUSED;
 	r.connect.error = 111;
 	return r;
+}
+
+/* A read from the same place, on the side that listens. */
+static struct record pickup(struct record of, const char *comm, __u16 lport)
+{
+	struct record r = { .unix_ns = of.unix_ns, .cgroup = of.cgroup };
+
+	r.ev = of.ev;
+	r.ev.kind = TCPLAT_KIND_PICKUP;
+	r.ev.lport = lport;
+	r.ev.rport = of.ev.lport;
+	memset(r.ev.comm, 0, sizeof(r.ev.comm));
+	strncpy(r.ev.comm, comm, sizeof(r.ev.comm) - 1);
+	r.pickup.segments = 1;
+	return r;
+}
+
+struct record sample_pickup(void)
+{
+	struct record r = pickup(sample_v4(), "nginx", 80);
+
+	r.pickup.latency_ns = 20512750;
+	r.pickup.bytes = 1448;
+	return r;
+}
+
+struct record sample_split(void)
+{
+	struct record r = pickup(sample_v6(), "redis", 6379);
+
+	r.ev.split = 1;
+	r.pickup.latency_ns = 1500;
+	r.pickup.wake_ns = 1000;
+	r.pickup.runq_ns = 300;
+	r.pickup.bytes = 31;
+	return r;
+}
+
+static const struct column *member_of(const char *json)
+{
+	for (const struct column *c = columns; c->header || c->json; c++)
+		if (c->json && !strcmp(c->json, json))
+			return c;
+	fail_msg("no member \"%s\"", json);
+	return NULL;
+}
+
+const char *json_of(const char *member, const struct record *r)
+{
+	static char text[COLUMN_TEXT_LEN];
+	json_t *v = member_of(member)->to_json(r);
+	size_t n = json_dumpb(v, text, sizeof(text) - 1, JSON_LINE | JSON_ENCODE_ANY);
+
+	assert_true(n < sizeof(text));
+	text[n] = 0;
+	json_decref(v);
+	return text;
+}
+
+int from_json(struct record *r, const char *member, const char *text)
+{
+	static json_t *v;
+
+	json_decref(v);
+	v = json_loads(text, JSON_DECODE_ANY, NULL);
+	assert_non_null(v);
+	return member_of(member)->from_json(r, v);
+}
+
+const char *text_of(const char *column, const struct record *r)
+{
+	static char text[COLUMN_TEXT_LEN];
+	const struct column *c = column_find(column, r->ev.kind);
+
+	assert_non_null(c);
+	memset(text, '#', sizeof(text));
+	c->text(r, text, sizeof(text));
+	return text;
 }
 
 static void on_record(void *arg, struct record *r)

@@ -44,6 +44,20 @@ void mem_close(struct mem *m);
 struct record sample_v4(void);
 /* nc, [2001:db8::2]:40001 -> [2001:db8::1]:443, refused in 1.5 us. */
 struct record sample_v6(void);
+/* nginx, 10.0.0.2:80 <- 10.0.0.1:40000, 1448 bytes that waited 20.51275 ms. */
+struct record sample_pickup(void);
+/* redis, [2001:db8::2]:6379 <- [2001:db8::1]:40001: 1 us, 0.3 us and 0.2 us. */
+struct record sample_split(void);
+
+/*
+ * A member of JSON in the table of columns: a record's value as text, valid
+ * until the next call; and a text into a record, which may borrow from it until
+ * then, as from_json() has it.
+ */
+const char *json_of(const char *member, const struct record *r);
+int from_json(struct record *r, const char *member, const char *text);
+/* What a table shows of the record in that column; valid until the next call. */
+const char *text_of(const char *column, const struct record *r);
 
 /* Writes the sixteen bytes of an address's text form, mapped for IPv4. */
 void put_addr(__u8 dst[16], const char *text);

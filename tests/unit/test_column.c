@@ -4,55 +4,18 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/cleanup.h"
 #include "record/column.h"
 
-static const struct column *member(const char *json)
-{
-	for (const struct column *c = columns; c->header || c->json; c++)
-		if (c->json && !strcmp(c->json, json))
-			return c;
-	fail_msg("no member \"%s\"", json);
-	return NULL;
-}
-
-static const char *json_of(const char *name, const struct record *r)
-{
-	static char text[COLUMN_TEXT_LEN];
-	json_t *v = member(name)->to_json(r);
-	size_t n = json_dumpb(v, text, sizeof(text) - 1, JSON_LINE | JSON_ENCODE_ANY);
-
-	assert_true(n < sizeof(text));
-	text[n] = 0;
-	json_decref(v);
-	return text;
-}
-
-/* Keeps what a record borrows (cgroup) until the next call. */
-static int from(struct record *r, const char *name, const char *text)
-{
-	static json_t *v;
-
-	json_decref(v);
-	v = json_loads(text, JSON_DECODE_ANY, NULL);
-	assert_non_null(v);
-	return member(name)->from_json(r, v);
-}
-
-static const char *text_of(const char *column, const struct record *r)
-{
-	static char text[COLUMN_TEXT_LEN];
-
-	column_find(column, TCPLAT_KIND_CONNECT)->text(r, text, sizeof(text));
-	return text;
-}
-
-/* Every member changes a record that has nothing of it into the sample. */
+/* Every member of its kind changes a record that has nothing of it into the sample. */
 static void test_round_trip(void **state)
 {
-	const struct record samples[] = { sample_v4(), sample_v6() };
+	const struct record samples[] = { sample_v4(), sample_v6(), sample_pickup(),
+					  sample_split() };
 	struct record back;
 
 	(void)state;
@@ -60,12 +23,13 @@ static void test_round_trip(void **state)
 		struct record want = samples[i];
 
 		memset(&back, 0, sizeof(back));
-		back.ev.kind = TCPLAT_KIND_CONNECT;
+		back.ev.kind = want.ev.kind;
 		back.ev.time_ns = want.ev.time_ns;
 		for (const struct column *c = columns; c->header || c->json; c++) {
 			json_t *v;
 
-			if (!c->json)
+			if (!c->json || !column_of_rows(c, want.ev.kind) ||
+			    (c->flags & COLUMN_SPLIT && !want.ev.split))
 				continue;
 			v = c->to_json(&want);
 			assert_non_null(v);
@@ -106,9 +70,9 @@ static void test_json_forms(void **state)
 	size_t i = 0;
 
 	(void)state;
-	/* All of them, in this order: that of DESIGN's lines. */
+	/* All of the kind's, in this order: that of the lines. */
 	for (const struct column *c = columns; c->header || c->json; c++)
-		if (c->json)
+		if (c->json && column_of_rows(c, TCPLAT_KIND_CONNECT))
 			assert_string_equal(c->json, cases[i++].member);
 	assert_int_equal(i, ARRAY_SIZE(cases));
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -147,7 +111,7 @@ static void test_latency_is_exact(void **state)
 		r.connect.latency_ns = ns;
 		snprintf(text, sizeof(text), "%s", json_of("latency_us", &r));
 		r.connect.latency_ns = 0;
-		assert_int_equal(from(&r, "latency_us", text), 0);
+		assert_int_equal(from_json(&r, "latency_us", text), 0);
 		assert_int_equal(r.connect.latency_ns, ns);
 	}
 }
@@ -201,7 +165,7 @@ static void test_rejected(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		if (from(&r, cases[i].member, cases[i].text) != -EINVAL)
+		if (from_json(&r, cases[i].member, cases[i].text) != -EINVAL)
 			fail_msg("%s: %s was taken", cases[i].member, cases[i].text);
 }
 
@@ -210,32 +174,32 @@ static void test_edges(void **state)
 	struct record r = sample_v4();
 
 	(void)state;
-	assert_int_equal(from(&r, "pid", "4294967295"), 0);
+	assert_int_equal(from_json(&r, "pid", "4294967295"), 0);
 	assert_int_equal(r.ev.pid, 4294967295U);
-	assert_int_equal(from(&r, "lport", "65535"), 0);
+	assert_int_equal(from_json(&r, "lport", "65535"), 0);
 	assert_int_equal(r.ev.lport, 65535);
-	assert_int_equal(from(&r, "latency_us", "12"), 0);
+	assert_int_equal(from_json(&r, "latency_us", "12"), 0);
 	assert_int_equal(r.connect.latency_ns, 12000);
-	assert_int_equal(from(&r, "latency_us", "1.8e16"), 0);
+	assert_int_equal(from_json(&r, "latency_us", "1.8e16"), 0);
 	assert_int_equal(r.connect.latency_ns, 18000000000000000000ULL);
 	/* The largest of all, as it is written. */
 	r.connect.latency_ns = ~0ULL;
 	assert_string_equal(json_of("latency_us", &r), "1.84467440737096e16");
 	r.connect.latency_ns = 0;
-	assert_int_equal(from(&r, "latency_us", "1.84467440737096e16"), 0);
+	assert_int_equal(from_json(&r, "latency_us", "1.84467440737096e16"), 0);
 	assert_int_equal(r.connect.latency_ns, ~0ULL);
-	assert_int_equal(from(&r, "syn_retransmits", "32767"), 0);
+	assert_int_equal(from_json(&r, "syn_retransmits", "32767"), 0);
 	assert_int_equal(r.connect.syn_retransmits, 32767);
-	assert_int_equal(from(&r, "handshake_rtt_us", "4294967295"), 0);
+	assert_int_equal(from_json(&r, "handshake_rtt_us", "4294967295"), 0);
 	assert_int_equal(r.connect.handshake_rtt_us, 4294967295U);
-	assert_int_equal(from(&r, "error", "\"errno 200\""), 0);
+	assert_int_equal(from_json(&r, "error", "\"errno 200\""), 0);
 	assert_int_equal(r.connect.error, 200);
 	assert_string_equal(json_of("error", &r), "\"errno 200\"");
-	assert_int_equal(from(&r, "error", "null"), 0);
+	assert_int_equal(from_json(&r, "error", "null"), 0);
 	assert_int_equal(r.connect.error, 0);
-	assert_int_equal(from(&r, "raddr", "\"::ffff:10.0.0.9\""), 0);
+	assert_int_equal(from_json(&r, "raddr", "\"::ffff:10.0.0.9\""), 0);
 	assert_string_equal(json_of("raddr", &r), "\"10.0.0.9\"");
-	assert_int_equal(from(&r, "cgroup", "\"#77\""), 0);
+	assert_int_equal(from_json(&r, "cgroup", "\"#77\""), 0);
 	assert_string_equal(r.cgroup, "#77");
 }
 
@@ -245,7 +209,7 @@ static void test_no_syn(void **state)
 	struct record r = sample_v4();
 
 	(void)state;
-	assert_int_equal(from(&r, "syn_retransmits", "null"), 0);
+	assert_int_equal(from_json(&r, "syn_retransmits", "null"), 0);
 	assert_int_equal(r.connect.syn_retransmits, TCPLAT_RETRANS_NONE);
 	assert_string_equal(json_of("syn_retransmits", &r), "null");
 	assert_string_equal(text_of("syns", &r), "0");
@@ -273,7 +237,7 @@ static void test_outcomes(void **state)
 		assert_string_equal(json_of("outcome", &r), json);
 		assert_string_equal(text_of("outcome", &r), names[i]);
 		r.connect.outcome = 99;
-		assert_int_equal(from(&r, "outcome", json), 0);
+		assert_int_equal(from_json(&r, "outcome", json), 0);
 		assert_int_equal(r.connect.outcome, i);
 	}
 	assert_string_equal(outcome_name(TCPLAT_NR_OUTCOMES), "?");
@@ -307,7 +271,7 @@ static void test_hostile_comm(void **state)
 		strncpy(r.ev.comm, cases[i].raw, sizeof(r.ev.comm) - 1);
 		snprintf(json, sizeof(json), "%s", json_of("comm", &r));
 		assert_string_equal(json, cases[i].json);
-		assert_int_equal(from(&back, "comm", json), 0);
+		assert_int_equal(from_json(&back, "comm", json), 0);
 		if (cases[i].text) {
 			assert_string_equal(text_of("comm", &r), cases[i].text);
 			assert_memory_equal(back.ev.comm, r.ev.comm, sizeof(r.ev.comm));
@@ -347,6 +311,12 @@ static void test_text(void **state)
 	assert_string_equal(text_of("lat2", &r), "20.51");
 	r.since_first_ns = 1234567890;
 	assert_string_equal(text_of("elapsed", &r), "1.235");
+	setenv("TZ", "UTC", 1);
+	tzset();
+	assert_string_equal(text_of("time", &r), "12:00:00.000");
+	/* Cut, not rounded, as the other one is. */
+	r.unix_ns += 999999999 - 123000;
+	assert_string_equal(text_of("clock", &r), "12:00:00");
 	r = sample_v6();
 	assert_string_equal(text_of("error", &r), "ECONNREFUSED");
 	assert_string_equal(text_of("rtt", &r), "");
@@ -362,8 +332,16 @@ static void test_find(void **state)
 	assert_null(column_find("", TCPLAT_KIND_CONNECT));
 	assert_null(column_find("latency_us", TCPLAT_KIND_CONNECT));
 	assert_null(column_find("PID", TCPLAT_KIND_CONNECT));
-	/* Of a kind that has no outcome. */
-	assert_null(column_find("outcome", 2));
+	/* Of a kind that has none. */
+	for (unsigned kind = 0; kind < 8; kind++) {
+		bool connect = kind == TCPLAT_KIND_CONNECT, pickup = kind == TCPLAT_KIND_PICKUP;
+
+		assert_int_equal(column_find("outcome", kind) != NULL, connect);
+		assert_int_equal(column_find("syns", kind) != NULL, connect);
+		assert_int_equal(column_find("bytes", kind) != NULL, pickup);
+		assert_int_equal(column_find("wake", kind) != NULL, pickup);
+		assert_int_equal(column_find("pid", kind) != NULL, connect || pickup);
+	}
 }
 
 static void test_addr_family(void **state)

@@ -206,6 +206,12 @@ static void test_min(void **state)
 	assert_true(passes(&r)); /* at least */
 	f.min_ns++;
 	assert_false(passes(&r));
+	/* Each kind has its latency in a place of its own. */
+	r = sample_pickup();
+	f.min_ns = r.pickup.latency_ns;
+	assert_true(passes(&r));
+	f.min_ns++;
+	assert_false(passes(&r));
 }
 
 static void test_outcomes(void **state)
@@ -223,6 +229,10 @@ static void test_outcomes(void **state)
 	/* A measurement without outcomes has none that could match. */
 	f.outcomes = (1U << TCPLAT_NR_OUTCOMES) - 1;
 	assert_false(tcplat_match_what(&f, 1, ~0U));
+	r = sample_pickup();
+	assert_false(passes(&r));
+	f.outcomes = 0;
+	assert_true(passes(&r));
 }
 
 static void test_filters_combine_with_and(void **state)
@@ -254,7 +264,7 @@ static void test_key_members(void **state)
 
 	(void)state;
 	r.ev.cgroup_id = 99;
-	for (__u32 bit = 1; bit <= TCPLAT_KEY_OUTCOME; bit <<= 1) {
+	for (__u32 bit = 1; bit < 1U << TCPLAT_NR_KEYS; bit <<= 1) {
 		memset(&want, 0, sizeof(want));
 		want.kind = TCPLAT_KIND_CONNECT;
 		switch ((enum tcplat_key)bit) {
@@ -285,6 +295,8 @@ static void test_key_members(void **state)
 		case TCPLAT_KEY_OUTCOME:
 			want.outcome = TCPLAT_TIMED_OUT;
 			break;
+		case TCPLAT_KEY_PART:
+			break; /* one event has all parts: who counts them sets it */
 		}
 		memset(&got, 0xff, sizeof(got));
 		tcplat_hist_key_of(&got, &r.ev, bit, TCPLAT_TIMED_OUT);
@@ -306,6 +318,11 @@ static void test_key_of_all_and_none(void **state)
 	assert_int_equal(x.rport, 80);
 	assert_int_equal(x.pid, 0);
 	assert_int_equal(x.lport, 0);
+	/* Not even where nothing else is asked for are kinds mixed. */
+	a = sample_pickup();
+	tcplat_hist_key_of(&x, &a.ev, 0, 0);
+	assert_int_equal(x.kind, TCPLAT_KIND_PICKUP);
+	assert_int_equal(x.part, TCPLAT_PART_TOTAL);
 }
 
 #define CASE(fn) cmocka_unit_test_setup(fn, fresh)

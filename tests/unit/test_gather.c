@@ -202,12 +202,42 @@ static void test_millisecond_grid(void **state)
 	gather_free(NULL);
 }
 
+/* Each kind has its latency elsewhere, and no outcome may come of that. */
+static void test_pickups(void **state)
+{
+	struct gather *g = gather_new(TCPLAT_KEY_LPORT, TCPLAT_HIST_STEP_US, 2);
+	struct record plain = sample_pickup(), split = sample_split();
+	struct histogram want = {};
+
+	(void)state;
+	for (unsigned i = 0; i < N; i++) {
+		struct record r = i % 2 ? plain : split, c = record_of(i);
+
+		r.pickup.latency_ns = c.connect.latency_ns;
+		r.pickup.wake_ns = r.pickup.runq_ns = 0;
+		if (i % 2)
+			add_to(&want, &c);
+		assert_int_equal(gather_add(g, &r), 0);
+	}
+	collect_init(&got);
+	gather_take(g, &got.consumer);
+	assert_int_equal(got.n_histograms, 2);
+	for (unsigned k = 0; k < 2; k++) {
+		assert_int_equal(got.histograms[k].key.kind, TCPLAT_KIND_PICKUP);
+		assert_int_equal(got.histograms[k].key.outcome, 0);
+		if (got.histograms[k].key.lport == 80)
+			assert_same(&got.histograms[k], &want);
+	}
+	gather_free(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one),	    cmocka_unit_test(test_by_comm_and_outcome),
 		cmocka_unit_test(test_by_cgroup),   cmocka_unit_test(test_full),
 		cmocka_unit_test(test_begins_anew), cmocka_unit_test(test_millisecond_grid),
+		cmocka_unit_test(test_pickups),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

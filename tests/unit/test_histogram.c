@@ -121,6 +121,18 @@ static void test_key(void **state)
 		     "pid=4294967295 comm=\\x1b[31m cgroup=/a\\x0ab netns=3 outcome=refused\n");
 }
 
+static void test_part(void **state)
+{
+	(void)state;
+	h.key.kind = TCPLAT_KIND_PICKUP;
+	h.by = TCPLAT_KEY_COMM | TCPLAT_KEY_LPORT | TCPLAT_KEY_PART;
+	h.key.lport = 80;
+	h.key.part = TCPLAT_PART_RUNQ;
+	strcpy(h.key.comm, "nginx");
+	sink->ops->histogram(sink, &h);
+	assert_holds(mem_text(&m), "latency lport=80 comm=nginx part=runq\n");
+}
+
 static void test_empty_histogram(void **state)
 {
 	(void)state;
@@ -155,7 +167,7 @@ int main(void)
 		CASE(test_rows),      CASE(test_ends),
 		CASE(test_beyond),    CASE(test_millisecond_grid),
 		CASE(test_key),	      CASE(test_empty_histogram),
-		CASE(test_intervals),
+		CASE(test_intervals), CASE(test_part),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,27 @@ static void test_record(void **state)
 		"\"handshake_rtt_us\":null,\"netns\":4026531840,\"cgroup\":\"#77\"}\n");
 }
 
+/* The parts of a latency are there all or not at all. */
+static void test_pickup(void **state)
+{
+	struct record plain = sample_pickup(), split = sample_split();
+
+	(void)state;
+	sink->ops->record(sink, &plain);
+	sink->ops->record(sink, &split);
+	assert_string_equal(
+		mem_text(&m),
+		"{\"event\":\"pickup\",\"time\":\"2026-03-01T12:00:00.000123Z\",\"pid\":4242,"
+		"\"tid\":4243,\"comm\":\"nginx\",\"ip\":4,\"laddr\":\"10.0.0.2\",\"lport\":80,"
+		"\"raddr\":\"10.0.0.1\",\"rport\":40000,\"latency_us\":20512.75,\"bytes\":1448,"
+		"\"segments\":1,\"netns\":4026531840,\"cgroup\":\"/user.slice\"}\n"
+		"{\"event\":\"pickup\",\"time\":\"2026-03-01T12:00:00.000123Z\",\"pid\":7,"
+		"\"tid\":7,\"comm\":\"redis\",\"ip\":6,\"laddr\":\"2001:db8::2\",\"lport\":6379,"
+		"\"raddr\":\"2001:db8::1\",\"rport\":40001,\"latency_us\":1.5,\"wake_us\":1.0,"
+		"\"runq_us\":0.3,\"app_us\":0.2,\"bytes\":31,\"segments\":1,"
+		"\"netns\":4026531840,\"cgroup\":\"/user.slice\"}\n");
+}
+
 /* Whatever a process calls itself, each line is one object. */
 static void test_hostile_names(void **state)
 {
@@ -133,6 +154,29 @@ static void test_histogram_keys(void **state)
 	assert_holds(mem_text(&m), "\"buckets\":[]}\n");
 }
 
+/* Kinds have keys of their own; what the members hold besides is not said. */
+static void test_histogram_part(void **state)
+{
+	struct histogram h = { .step_ns = TCPLAT_HIST_STEP_US,
+			       .by = TCPLAT_KEY_COMM | TCPLAT_KEY_PART,
+			       .cgroup = "" };
+
+	(void)state;
+	h.key.kind = TCPLAT_KIND_PICKUP;
+	h.key.outcome = TCPLAT_REFUSED;
+	strcpy(h.key.comm, "nginx");
+	for (unsigned part = 0; part < TCPLAT_NR_PARTS; part++) {
+		h.key.part = (__u8)part;
+		sink->ops->histogram(sink, &h);
+	}
+	assert_holds(mem_text(&m), "{\"event\":\"histogram\",\"metric\":\"pickup\",");
+	assert_holds(mem_text(&m), "\"key\":{\"comm\":\"nginx\",\"part\":\"total\"},");
+	assert_holds(mem_text(&m), "\"key\":{\"comm\":\"nginx\",\"part\":\"wake\"},");
+	assert_holds(mem_text(&m), "\"key\":{\"comm\":\"nginx\",\"part\":\"runq\"},");
+	assert_holds(mem_text(&m), "\"key\":{\"comm\":\"nginx\",\"part\":\"app\"},");
+	assert_null(strstr(mem_text(&m), "outcome"));
+}
+
 static void test_no_key(void **state)
 {
 	struct histogram h = { .step_ns = TCPLAT_HIST_STEP_US, .cgroup = "" };
@@ -164,8 +208,9 @@ static void test_summary(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_record),	   CASE(test_hostile_names), CASE(test_histogram),
-		CASE(test_histogram_keys), CASE(test_no_key),	     CASE(test_summary),
+		CASE(test_record),	   CASE(test_hostile_names),  CASE(test_histogram),
+		CASE(test_histogram_keys), CASE(test_no_key),	      CASE(test_summary),
+		CASE(test_pickup),	   CASE(test_histogram_part),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

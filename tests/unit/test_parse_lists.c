@@ -270,6 +270,8 @@ static void test_keys(void **state)
 		whole |= keys[i].mask;
 	}
 	assert_string_equal(all, KEY_NAMES);
+	assert_string_equal(KEY_NAMES_COMMON ", outcome", KEY_NAMES);
+	assert_string_equal(key_name(TCPLAT_KEY_PART), "part");
 	/* Repeated options add up, a repeated key changes nothing. */
 	mask = TCPLAT_KEY_PID;
 	assert_int_equal(parse_keys("comm,raddr,comm", &mask, bad, sizeof(bad)), 0);
@@ -286,9 +288,18 @@ static void test_keys_rejected(void **state)
 	static const struct {
 		const char *text, *bad;
 	} cases[] = {
-		{ "", "" },	      { "comm,", "" },	       { ",comm", "" },
-		{ "Comm", "Comm" },   { "comm ", "comm " },    { "com", "com" },
-		{ "comms", "comms" }, { "comm,port", "port" }, { "latency", "latency" },
+		{ "", "" },
+		{ "comm,", "" },
+		{ ",comm", "" },
+		{ "Comm", "Comm" },
+		{ "comm ", "comm " },
+		{ "com", "com" },
+		{ "comms", "comms" },
+		{ "comm,port", "port" },
+		{ "latency", "latency" },
+		/* A key, but not one to ask for. */
+		{ "part", "part" },
+		{ "comm,part", "part" },
 	};
 
 	(void)state;

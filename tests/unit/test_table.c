@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/cleanup.h"
@@ -14,13 +15,13 @@ static struct mem m;
 static struct sink *sink;
 static struct cell cells[8];
 
-static void begin(bool adaptive, unsigned n, const char *const *names)
+static void begin(bool adaptive, enum tcplat_kind kind, unsigned n, const char *const *names)
 {
 	struct table_layout layout = { .cells = cells, .n = n, .adaptive = adaptive };
 
 	memset(cells, 0, sizeof(cells));
 	for (unsigned i = 0; i < n; i++) {
-		const struct column *c = column_find(names[i], TCPLAT_KIND_CONNECT);
+		const struct column *c = column_find(names[i], kind);
 
 		assert_non_null(c);
 		cells[i] = (struct cell){
@@ -33,12 +34,13 @@ static void begin(bool adaptive, unsigned n, const char *const *names)
 	sink->ops->begin(sink);
 }
 
-#define BEGIN(adaptive, ...)                                        \
+#define BEGIN_KIND(kind, adaptive, ...)                             \
 	do {                                                        \
 		static const char *const names[] = { __VA_ARGS__ }; \
                                                                     \
-		begin(adaptive, ARRAY_SIZE(names), names);          \
+		begin(adaptive, kind, ARRAY_SIZE(names), names);    \
 	} while (0)
+#define BEGIN(adaptive, ...) BEGIN_KIND(TCPLAT_KIND_CONNECT, adaptive, __VA_ARGS__)
 
 static void row(const struct record *r)
 {
@@ -206,6 +208,61 @@ static void test_addresses_by_their_own_family(void **state)
 	    "::              10.0.0.1\n");
 }
 
+static void test_pickups(void **state)
+{
+	struct record split = sample_split();
+
+	(void)state;
+	BEGIN_KIND(TCPLAT_KIND_PICKUP, true, "comm", "bytes", "segments", "wake", "runq", "app",
+		   "lat");
+	split.pickup.latency_ns = 123456789;
+	split.pickup.wake_ns = 1234000;
+	split.pickup.runq_ns = 22789;
+	row(&split);
+	split.pickup.bytes = 12345678;
+	split.pickup.segments = 65535;
+	row(&split);
+	end("COMM              BYTES SEGS WAKE(ms) RUNQ(ms)   APP(ms)   LAT(ms)\n"
+	    "redis                31    1    1.234    0.023   122.200   123.457\n"
+	    "COMM               BYTES  SEGS WAKE(ms) RUNQ(ms)   APP(ms)   LAT(ms)\n"
+	    "redis           12345678 65535    1.234    0.023   122.200   123.457\n");
+}
+
+/* Where nobody looked, there is nothing to show: 0 would be an answer. */
+static void test_parts_that_are_not_known(void **state)
+{
+	struct record plain = sample_pickup();
+
+	(void)state;
+	BEGIN_KIND(TCPLAT_KIND_PICKUP, true, "wake", "runq", "app", "lat");
+	row(&plain);
+	end("WAKE(ms) RUNQ(ms)   APP(ms)   LAT(ms)\n"
+	    "                               20.513\n");
+}
+
+/* A line is put together in a buffer; longer ones come in pieces, and whole. */
+static void test_very_long_lines(void **state)
+{
+	enum { LONG = 4100 };
+	struct record r = sample_v4();
+	char *group = malloc(LONG + 1), *want = malloc(8 * LONG);
+
+	(void)state;
+	memset(group, 'g', LONG);
+	group[LONG] = 0;
+	r.cgroup = group;
+	BEGIN(false, "cgroup", "lat", "cgroup", "cgroup", "cgroup", "pid", "cgroup");
+	row(&r);
+	snprintf(want, 8 * LONG,
+		 "CGROUP                 LAT(ms) CGROUP               CGROUP               "
+		 "CGROUP                   PID CGROUP\n"
+		 "%s    20.513 %s %s %s    4242 %s\n",
+		 group, group, group, group, group);
+	end(want);
+	free(group);
+	free(want);
+}
+
 static void test_summary(void **state)
 {
 	struct summary sum = { .events = 10, .still_open = 2, .unseen_start = 3 };
@@ -251,6 +308,9 @@ int main(void)
 		cmocka_unit_test(test_hostile_and_foreign_names),
 		cmocka_unit_test(test_widening_counts_characters),
 		cmocka_unit_test(test_addresses_by_their_own_family),
+		cmocka_unit_test(test_pickups),
+		cmocka_unit_test(test_parts_that_are_not_known),
+		cmocka_unit_test(test_very_long_lines),
 		cmocka_unit_test(test_summary),
 	};
 

@@ -2,7 +2,9 @@
 /* Times, durations, errno names and addresses as text. */
 #include "support.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -248,14 +250,95 @@ static void test_addr_bytes(void **state)
 	assert_memory_equal(addr, want, 16);
 }
 
+/* Addresses that differ where a hash of them may not look, one after the other. */
+static void test_many_addrs(void **state)
+{
+	char text[TEXT_ADDR_LEN], want[TEXT_ADDR_LEN];
+	__u8 addr[16], back[16];
+	int ip;
+
+	(void)state;
+	for (int pass = 0; pass < 2; pass++)
+		for (unsigned byte = 0; byte < 16; byte++)
+			for (unsigned v = 0; v < 256; v++) {
+				memset(addr, 0x20, sizeof(addr));
+				addr[byte] = (__u8)v;
+				text_addr(text, 6, addr);
+				assert_non_null(inet_ntop(AF_INET6, addr, want, sizeof(want)));
+				assert_string_equal(text, want);
+				assert_true(text_to_addr(text, &ip, back));
+				assert_memory_equal(back, addr, sizeof(addr));
+				put_addr(back, "0.0.0.0");
+				back[12 + byte % 4] = (__u8)v;
+				text_addr(text, 4, back);
+				assert_non_null(inet_ntop(AF_INET, back + 12, want, sizeof(want)));
+				assert_string_equal(text, want);
+			}
+}
+
+static void test_u64(void **state)
+{
+	char text[TEXT_U64_LEN], want[32];
+
+	(void)state;
+	for (__u64 v = 0;; v = v * 3 + 1) {
+		snprintf(want, sizeof(want), "%llu", v);
+		assert_ptr_equal(text_u64(text, v), text + strlen(want));
+		assert_string_equal(text, want);
+		if (v > ~0ULL / 3 - 1)
+			break;
+	}
+	text_u64(text, ~0ULL);
+	assert_string_equal(text, "18446744073709551615");
+}
+
+static void test_ms(void **state)
+{
+	static const struct {
+		__u64 ns;
+		unsigned decimals;
+		const char *text;
+	} cases[] = {
+		{ 0, 3, "0.000" },
+		{ 1, 6, "0.000001" },
+		{ 499, 3, "0.000" },
+		{ 500, 3, "0.001" },
+		{ 1499, 3, "0.001" },
+		{ 999499, 3, "0.999" },
+		{ 999500, 3, "1.000" },
+		{ 994999, 2, "0.99" },
+		{ 995000, 2, "1.00" },
+		{ 20512750, 2, "20.51" },
+		{ 20512750, 3, "20.513" },
+		{ 20512750, 1, "20.5" },
+		{ 1234567890123456789ULL, 3, "1234567890123.457" },
+		{ ~0ULL, 6, "18446744073709.551615" },
+		{ ~0ULL, 3, "18446744073709.552" },
+	};
+	char text[TEXT_MS_LEN];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		text_ms(text, cases[i].ns, cases[i].decimals);
+		assert_string_equal(text, cases[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rfc3339),		 cmocka_unit_test(test_to_time),
-		cmocka_unit_test(test_to_time_rejected), cmocka_unit_test(test_time_of_day),
-		cmocka_unit_test(test_duration),	 cmocka_unit_test(test_errno),
-		cmocka_unit_test(test_errno_rejected),	 cmocka_unit_test(test_addr),
+		cmocka_unit_test(test_rfc3339),
+		cmocka_unit_test(test_to_time),
+		cmocka_unit_test(test_to_time_rejected),
+		cmocka_unit_test(test_time_of_day),
+		cmocka_unit_test(test_duration),
+		cmocka_unit_test(test_errno),
+		cmocka_unit_test(test_errno_rejected),
+		cmocka_unit_test(test_addr),
 		cmocka_unit_test(test_addr_bytes),
+		cmocka_unit_test(test_many_addrs),
+		cmocka_unit_test(test_u64),
+		cmocka_unit_test(test_ms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * When a packet came, on CLOCK_MONOTONIC, from its own receive time stamp: that
+ * was taken as it came in, before it waited for a softirq, for another CPU or
+ * in the backlog of a socket that its owner had locked.
+ */
+#ifndef TCPLAT_BPF_STAMP_H
+#define TCPLAT_BPF_STAMP_H
+
+#include "fifo.h"
+
+/* Two readings of the clocks may have an interrupt in between. */
+#define SAME_CLOCK_NS NSEC_PER_MSEC
+
+static __always_inline bool between(__u64 ns, __u64 first, __u64 last)
+{
+	return ns >= first && ns <= last;
+}
+
+/* Has somebody set the clock, and user space not told us yet? */
+static __always_inline bool clock_unsure(void)
+{
+	__s64 off_by = bpf_ktime_get_tai_ns() - bpf_ktime_get_ns() - real_offset - tai_offset;
+
+	return off_by >= (__s64)SAME_CLOCK_NS || off_by <= -(__s64)SAME_CLOCK_NS;
+}
+
+/*
+ * What may be a long wait, or a stamp of before the clock was set, or no receive
+ * stamp at all: a packet that was sent over a virtual link may still have its
+ * departure time in that place. Returns the time, or one of the reasons.
+ */
+static __noinline __u64 arrival_doubtful(__u64 stamp, __u64 now)
+{
+	__u64 when = stamp - real_offset, before = stamp - real_offset_before;
+
+	if (stamp < WHEN_REAL)
+		return stamp;
+	if (clock_unsure())
+		return WHEN_UNTRUE;
+	if (clock_set_ns && !between(when, clock_set_ns, now) &&
+	    between(before, cfg.start_ns, clock_set_ns))
+		return before;
+	if (between(when, cfg.start_ns, now))
+		return when;
+	/* The offset of the clocks is known to some 100 ns. */
+	if (when > now && when - now < 10 * NSEC_PER_USEC)
+		return now;
+	return when < cfg.start_ns ? WHEN_BEFORE_US : WHEN_UNTRUE;
+}
+
+/* now: of the read. A short wait needs no second thought. */
+static __always_inline __u64 arrival(__u64 stamp, __u64 now)
+{
+	__u64 when = stamp - real_offset;
+
+	return now - when < NSEC_PER_MSEC ? when : arrival_doubtful(stamp, now);
+}
+
+#endif /* TCPLAT_BPF_STAMP_H */
