@@ -18,9 +18,9 @@
 #define TCPLAT_BPF_ARRIVALS_H
 
 #include "fifo.h"
+#include "filter.h"
 #include "split.h"
 #include "where.h"
-#include "tcplat/filter.h"
 
 /* seq and end_seq, the first members of struct tcp_skb_cb. */
 #define SKB_SEQ(skb) (*(__u32 *)&(skb)->cb[0])
@@ -37,20 +37,23 @@ static __always_inline void pickup_judge(struct sock_state *st, struct tcp_sock 
 	st->pick = PICK_SETTLED;
 	st->near = 0;
 	st->slot = 0;
-	st->ooo = tp->rcv_ooopack;
+	st->ooo = 0; /* a hole may be there already */
 	st->taken = st->last_end = first;
 	/* A subflow's data goes to the MPTCP socket, and no hook tells when. */
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		return;
 	if (where_of(&e, tp) && tcplat_match_where(&cfg.filter, &e))
 		st->pick |= PICK_WANTED;
+	st->netns = e.netns;
 }
 
-/* NULL where the socket is not wanted. */
-static __always_inline struct sock_state *pickup_state(struct sock *sk, struct tcp_sock *tp)
+/* NULL where the socket is not wanted. reading: a reader has just taken something. */
+static __always_inline struct sock_state *pickup_state(struct sock *sk, struct tcp_sock *tp,
+						       bool reading)
 {
 	struct sock_state *st = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	__u32 first = tp->copied_seq, seq;
+	bool gone = false;
 	struct sk_buff *skb;
 
 	if (!st) {
@@ -63,7 +66,12 @@ static __always_inline struct sock_state *pickup_state(struct sock *sk, struct t
 		if (sk->sk_receive_queue.qlen && !bpf_core_read(&seq, sizeof(seq), &skb->cb) &&
 		    after(first, seq))
 			first = seq;
+		else if (reading && tp->bytes_received)
+			gone = true;
 		pickup_judge(st, tp, first);
+		/* Nobody has told of its arrival: that was before us. */
+		if (gone && st->pick & PICK_WANTED && !owner_filtered())
+			count(TCPLAT_CNT_UNSEEN_START);
 	}
 	return st->pick & PICK_WANTED ? st : NULL;
 }
@@ -106,7 +114,7 @@ static __always_inline void note_queue(struct sock *sk, struct sock_state *st, s
 	if (after(filled, st->last_end))
 		fifo_push(sk, st, filled, st->filled_ns);
 	else if (after(SKB_SEQ(skb), st->last_end))
-		fifo_push(sk, st, SKB_SEQ(skb), stamp_before(sk, skb));
+		fifo_push(sk, st, SKB_SEQ(skb), stamp ?: stamp_before(sk, skb));
 	if (after(end, st->last_end))
 		fifo_push(sk, st, end, stamp ?: skb->tstamp);
 }
@@ -158,11 +166,11 @@ static __always_inline int pickup_probe(struct sock *sk, struct sk_buff *skb)
 	if (!tp)
 		return 0;
 	if (cfg.split && !cfg.data_ready)
-		split_arrived(sk, bpf_ktime_get_ns());
+		split_arrived(sk);
 	holes = has_holes(tp);
 	if (!sk->sk_receive_queue.qlen && !holes)
 		return 0;
-	st = pickup_state(sk, tp);
+	st = pickup_state(sk, tp, false);
 	if (!st)
 		return 0;
 	if (sk->sk_receive_queue.qlen)
@@ -194,8 +202,8 @@ static __always_inline int pickup_ready(struct sock *sk)
 	if (!tp || !sk->sk_receive_queue.qlen)
 		return 0;
 	if (cfg.split)
-		split_arrived(sk, tp->tcp_clock_cache);
-	st = pickup_state(sk, tp);
+		split_arrived(sk);
+	st = pickup_state(sk, tp, false);
 	if (!st || (seen && st->pick & PICK_LAZY))
 		return 0;
 	/* The newest segment may be one that waited behind a hole until now. */
@@ -234,7 +242,7 @@ static __always_inline void pickup_state_change(struct sock *sk, int oldstate, i
 		return;
 	newest = sk->sk_receive_queue.prev;
 	tp = bpf_skc_to_tcp_sock(sk);
-	st = tp ? pickup_state(sk, tp) : NULL;
+	st = tp ? pickup_state(sk, tp, false) : NULL;
 	if (st)
 		note_queue(sk, st, newest, 0);
 }

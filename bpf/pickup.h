@@ -124,8 +124,9 @@ static __always_inline __u32 pickup_slot(struct pickup_read *x, struct tcp_sock 
 		if (s && same_reader(&s->key, &x->said->p.ev))
 			return st->slot;
 	}
-	if (!where_of(&x->said->p.ev, tp))
+	if (!ends_of(&x->said->p.ev, tp))
 		return 0;
+	x->said->p.ev.netns = st->netns;
 	tcplat_hist_key_of(&key, &x->said->p.ev, cfg.by, 0);
 	st->slot = hist_find(&key);
 	return st->slot;
@@ -156,6 +157,21 @@ static __noinline int pickup_filled(struct pickup_read *x, struct fifo_entry *e)
 	return 0;
 }
 
+/* tcp_read_sock() takes the FIN, too: a number, and no data. */
+static __always_inline bool only_fin(const struct pickup_read *x)
+{
+	const __u32 ended = 1U << TCP_TIME_WAIT | 1U << TCP_CLOSE | 1U << TCP_CLOSE_WAIT |
+			    1U << TCP_LAST_ACK | 1U << TCP_CLOSING;
+
+	return x->said->copied - x->st->last_end == 1 &&
+	       ended >> (x->sk->__sk_common.skc_state & 31) & 1;
+}
+
+static __always_inline bool still_filling(const struct sock_state *st)
+{
+	return st->pick & PICK_FILLED && after(st->fill_end, st->last_end);
+}
+
 /*
  * What was taken and never noted: the segment being read, which is still in the
  * queue. False if not all of it was taken.
@@ -168,7 +184,11 @@ static __always_inline bool pickup_unnoted(struct pickup_read *x, struct fifo_en
 	e->segs = 1;
 	if (!after(x->said->copied, st->last_end))
 		return false;
-	if (!x->sk->sk_receive_queue.qlen || after(SKB_SEQ(first), st->last_end)) {
+	if (!x->sk->sk_receive_queue.qlen && only_fin(x))
+		return false;
+	/* What a filler brought may be several segments, of which some are read. */
+	if (!x->sk->sk_receive_queue.qlen ||
+	    (after(SKB_SEQ(first), st->last_end) && !still_filling(st))) {
 		pickup_gone(x, e);
 		return true;
 	}
@@ -234,12 +254,16 @@ static __always_inline bool pickup_any(struct pickup_read *x)
 	       after(SKB_SEQ(first), st->last_end);
 }
 
-/* Is the segment that is being read still the first of the queue? */
+/*
+ * Has all of the first segment been read, and it is in the queue yet? One of
+ * which a part is left would be there for any reader.
+ */
 static __always_inline bool still_queued(struct pickup_read *x)
 {
 	struct sk_buff *first = x->first;
 
-	return x->sk->sk_receive_queue.qlen && after(x->said->copied, SKB_SEQ(first));
+	return x->sk->sk_receive_queue.qlen && after(x->said->copied, SKB_SEQ(first)) &&
+	       !after(SKB_DATA_END(first), x->said->copied);
 }
 
 /* tcp_rcv_space_adjust: a reader has moved copied_seq, or has only peeked. */
@@ -255,7 +279,7 @@ static __always_inline int pickup_taken(struct sock *sk)
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return 0;
-	x.st = pickup_state(sk, tp);
+	x.st = pickup_state(sk, tp, true);
 	if (!x.st)
 		return 0;
 	x.said = said = bpf_map_lookup_elem(&reads, &zero);
@@ -274,8 +298,10 @@ static __always_inline int pickup_taken(struct sock *sk)
 		x.st->pick &= ~PICK_MINE;
 	if (said->mine && cfg.output == TCPLAT_OUT_HIST)
 		said->slot = pickup_slot(&x, tp);
-	if (said->mine && (cfg.output == TCPLAT_OUT_ROWS || cfg.split))
-		where_of(&said->p.ev, tp);
+	if (said->mine && (cfg.output == TCPLAT_OUT_ROWS || cfg.split)) {
+		ends_of(&said->p.ev, tp);
+		said->p.ev.netns = x.st->netns;
+	}
 	if (!(x.st->pick & (PICK_LAZY | PICK_EAGER)) && still_queued(&x))
 		x.st->pick |= PICK_LAZY;
 	if (x.st->pick & PICK_DEEP)

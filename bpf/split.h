@@ -30,8 +30,8 @@ struct {
 	__type(value, struct window);
 } windows SEC(".maps");
 
-/* Anything later on that CPU is somebody else's wake-up. */
-#define WINDOW_NS (200 * NSEC_PER_USEC)
+/* It takes one or two; anything later on that CPU is somebody else's wake-up. */
+#define WINDOW_NS (20 * NSEC_PER_USEC)
 
 static __always_inline struct window *window(void)
 {
@@ -40,15 +40,25 @@ static __always_inline struct window *window(void)
 	return bpf_map_lookup_elem(&windows, &zero);
 }
 
-/* now_ns: when TCP began to process the packet whose reader it wakes next. */
-static __always_inline void split_arrived(struct sock *sk, __u64 now_ns)
+/* TCP wakes the reader of this socket next, if one sleeps. */
+static __always_inline void split_arrived(struct sock *sk)
 {
 	struct window *w = window();
 
 	if (w) {
 		w->sk = (__u64)sk;
-		w->ns = now_ns;
+		w->ns = bpf_ktime_get_ns();
 	}
+}
+
+/* A timer that ends may wake a task, and not for our data. */
+static __always_inline int split_timer(void)
+{
+	struct window *w = window();
+
+	if (w)
+		w->sk = 0;
+	return 0;
 }
 
 static __always_inline int split_waking(struct task_struct *task)

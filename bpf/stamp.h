@@ -9,7 +9,7 @@
 
 #include "fifo.h"
 
-/* Two readings of the clocks may have an interrupt in between. */
+/* Clocks that are this close have not been set; user space knows their offset better. */
 #define SAME_CLOCK_NS NSEC_PER_MSEC
 
 static __always_inline bool between(__u64 ns, __u64 first, __u64 last)
@@ -17,12 +17,17 @@ static __always_inline bool between(__u64 ns, __u64 first, __u64 last)
 	return ns >= first && ns <= last;
 }
 
-/* Has somebody set the clock, and user space not told us yet? */
+/*
+ * Has somebody set the clock, and user space not told us yet? An interrupt may
+ * come between two readings, and take its time on a virtual CPU.
+ */
 static __always_inline bool clock_unsure(void)
 {
-	__s64 off_by = bpf_ktime_get_tai_ns() - bpf_ktime_get_ns() - real_offset - tai_offset;
+	__u64 before = bpf_ktime_get_ns();
+	__u64 then = bpf_ktime_get_tai_ns() - real_offset - tai_offset;
+	__u64 after_it = bpf_ktime_get_ns();
 
-	return off_by >= (__s64)SAME_CLOCK_NS || off_by <= -(__s64)SAME_CLOCK_NS;
+	return !between(then, before - SAME_CLOCK_NS, after_it + SAME_CLOCK_NS);
 }
 
 /*

@@ -66,7 +66,9 @@ struct sock_state {
 	__u32 last_end; /* what has arrived, as far as it was noted */
 	__u32 taken;	/* what has been taken, as far as it was noted */
 	__u32 near;	/* how many of end and when are in use */
+	__u32 netns;
 	__u32 end[NEAR];
+	__u32 pad;
 	__u64 when[NEAR];
 };
 

@@ -60,6 +60,12 @@ int BPF_PROG(waking, struct task_struct *task)
 	return split_waking(task);
 }
 
+SEC("tp_btf/hrtimer_expire_entry")
+int BPF_PROG(timer_ends)
+{
+	return split_timer();
+}
+
 SEC("tp_btf/sched_wakeup")
 int BPF_PROG(queued, struct task_struct *task)
 {

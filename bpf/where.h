@@ -37,8 +37,8 @@ static __always_inline bool is_v4_mapped(const __u8 a[16])
 		__builtin_memcpy((to), w, sizeof(w));                            \
 	})
 
-/* Returns false for a socket that is neither IPv4 nor IPv6. */
-static __always_inline bool where_of(struct tcplat_event *e, struct tcp_sock *tp)
+/* All but the namespace. Returns false for a socket that is neither IPv4 nor IPv6. */
+static __always_inline bool ends_of(struct tcplat_event *e, struct tcp_sock *tp)
 {
 	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
 
@@ -60,6 +60,13 @@ static __always_inline bool where_of(struct tcplat_event *e, struct tcp_sock *tp
 	/* skc_num is already 0 when a socket enters CLOSE; inet_sport is not. */
 	e->lport = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
 	e->rport = bpf_ntohs(sk->__sk_common.skc_dport);
+	return true;
+}
+
+static __always_inline bool where_of(struct tcplat_event *e, struct tcp_sock *tp)
+{
+	if (!ends_of(e, tp))
+		return false;
 	e->netns = BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.__sk_common.skc_net.net, ns.inum);
 	return true;
 }

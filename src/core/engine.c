@@ -111,7 +111,7 @@ int engine_attach(struct engine *e)
 		e->skel->progs.switched,       e->skel->progs.queued,
 		e->skel->progs.waking,	       e->skel->progs.data_taken,
 		e->skel->progs.probe,	       e->skel->progs.data_ready,
-		e->skel->progs.state_change,
+		e->skel->progs.state_change,   e->skel->progs.timer_ends,
 	};
 	struct bpf_program *begins = e->skel->progs.call_begins, *ends = e->skel->progs.call_ends;
 	int err;
@@ -159,10 +159,14 @@ int engine_fd(const struct engine *e)
 
 int engine_drain(struct engine *e, engine_row_fn *fn, void *arg)
 {
+	int n;
+
 	engine_clock_look(e);
 	e->row_fn = fn;
 	e->row_arg = arg;
-	return ring_buffer__consume(e->ring);
+	e->batch = 0;
+	n = ring_buffer__consume(e->ring);
+	return n == -ECANCELED ? e->batch : n;
 }
 
 void engine_grace(void)

@@ -54,7 +54,7 @@ int engine_fd(const struct engine *e);
  */
 typedef void engine_row_fn(void *arg, const struct tcplat_event *ev, size_t size);
 
-/* Hands over every row that waits; their number, or a negative errno. */
+/* Hands over rows that wait, at most so many at a time; their number, or a negative errno. */
 int engine_drain(struct engine *e, engine_row_fn *fn, void *arg);
 
 /*

@@ -37,7 +37,8 @@ static int on_row(void *ctx, void *data, size_t size)
 		return -EBADMSG;
 	e->delivered++;
 	e->row_fn(e->row_arg, ev, size);
-	return 0;
+	/* libbpf goes on for as long as rows come; there is more to look after. */
+	return ++e->batch < ENGINE_BATCH ? 0 : -ECANCELED;
 }
 
 /* Cells of its own for each CPU where keys are busy, within some 4 MiB a half. */
@@ -70,6 +71,7 @@ static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 		{ skel->progs.data_ready, cfg->pickup },
 		{ skel->progs.data_taken, cfg->pickup },
 		{ skel->progs.waking, cfg->split },
+		{ skel->progs.timer_ends, cfg->split },
 		{ skel->progs.queued, cfg->split },
 		{ skel->progs.switched, cfg->split },
 		{ skel->progs.fork_1, cfg->filter.descendants },

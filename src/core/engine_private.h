@@ -10,6 +10,7 @@
 #include "tcplat.skel.h"
 
 #define ENGINE_MAX_LINKS 16
+#define ENGINE_BATCH 16384 /* rows at a time: some milliseconds */
 
 struct engine {
 	struct tcplat_bpf *skel;
@@ -23,6 +24,7 @@ struct engine {
 
 	engine_row_fn *row_fn; /* during engine_drain() */
 	void *row_arg;
+	int batch; /* rows handed on in this call */
 };
 
 /* For arrivals; negative errno. What was opened is closed with the engine. */

@@ -11,7 +11,7 @@ static const char *const lost_reasons[TCPLAT_NR_LOST] = {
 	[TCPLAT_LOST_REENTERED] = "the hook was already running on that CPU",
 	[TCPLAT_LOST_KEYS_FULL] = "the histogram table was full (a larger --max-keys helps)",
 	[TCPLAT_LOST_FIFO_MERGED] = "more arrivals waited than a socket's state holds",
-	[TCPLAT_LOST_CLOCK] = "their time stamps could not be true",
+	[TCPLAT_LOST_CLOCK] = "no time stamp that could be true was to be had",
 };
 
 #define TOTALS "events %llu, lost %llu, still open %llu, begun before tracing %llu"
