@@ -12,7 +12,7 @@
  * filled (what was behind it becomes readable too, with an older stamp), no hook
  * sees packets before TCP does (connections that we have closed), or the reader
  * takes segments out of the queue before it tells (tcp_read_sock(): splice(2),
- * kernel TLS, NFS); a connection that has had no reader yet may get such a one.
+ * kernel TLS, NFS); one that has not read yet may do so.
  */
 #ifndef TCPLAT_BPF_ARRIVALS_H
 #define TCPLAT_BPF_ARRIVALS_H
@@ -192,14 +192,13 @@ static __always_inline int pickup_ready(struct sock *sk)
 	/* A listener calls this without its lock, for a new child. */
 	if (stopped || sk->sk_protocol != IPPROTO_TCP || sk->__sk_common.skc_state == TCP_LISTEN)
 		return 0;
-	if (seen && !cfg.split) {
-		st = bpf_sk_storage_get(&sockets, sk, NULL, 0);
-		if (st && st->pick & PICK_LAZY)
-			return 0;
-	}
 	newest = sk->sk_receive_queue.prev;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp || !sk->sk_receive_queue.qlen)
+		return 0;
+	/* Most hosts have no takers, and then each reader's first read has told. */
+	if (seen && !cfg.split && !takers &&
+	    tp->bytes_received > (__u32)(tp->rcv_nxt - tp->copied_seq))
 		return 0;
 	if (cfg.split)
 		split_arrived(sk);

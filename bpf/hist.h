@@ -93,22 +93,35 @@ static __always_inline struct tcplat_hist_slot *hist_at(__u32 cell)
 	return bpf_map_lookup_elem(&hist_slots, &cell);
 }
 
-/* slot: as from hist_find(). Where there is none, the value is counted as lost. */
-__noinline int hist_count(__u32 slot, __u64 ns)
+/*
+ * slot: as from hist_find(). Where there is none, the value is counted as lost.
+ * alone: no other program counts for this key, so that in a cell of its own CPU
+ * nothing can come in between (a program is never run inside itself there).
+ */
+__noinline int hist_count(__u32 slot, __u64 ns, bool alone)
 {
+	__u32 cpu = bpf_get_smp_processor_id(), bucket;
 	struct tcplat_hist_slot *s = NULL;
-	__u32 bucket;
 
 	if (slot)
-		s = hist_at(tcplat_hist_cell(&cfg, hist_epoch & 1, slot - 1,
-					     bpf_get_smp_processor_id()));
+		s = hist_at(tcplat_hist_cell(&cfg, hist_epoch & 1, slot - 1, cpu));
 	if (!s) {
 		count(TCPLAT_LOST_KEYS_FULL);
 		return 0;
 	}
 	bucket = tcplat_hist_bucket(tcplat_hist_steps(ns, cfg.hist_step_ns));
-	if (bucket < TCPLAT_HIST_BUCKETS)
-		__sync_fetch_and_add(&s->counts[bucket], 1);
+	if (bucket >= TCPLAT_HIST_BUCKETS)
+		return 0;
+	if (alone && slot <= cfg.hist_hot && cpu < cfg.hist_cpus) {
+		s->counts[bucket]++;
+		s->sum_ns += ns;
+		if (s->inv_min_ns < ~ns)
+			s->inv_min_ns = ~ns;
+		if (s->max_ns < ns)
+			s->max_ns = ns;
+		return 0;
+	}
+	__sync_fetch_and_add(&s->counts[bucket], 1);
 	__sync_fetch_and_add(&s->sum_ns, ns);
 	raise_to(&s->inv_min_ns, ~ns);
 	raise_to(&s->max_ns, ns);
@@ -117,7 +130,7 @@ __noinline int hist_count(__u32 slot, __u64 ns)
 
 static __always_inline void hist_add(const struct tcplat_hist_key *key, __u64 ns)
 {
-	hist_count(hist_find(key), ns);
+	hist_count(hist_find(key), ns, false);
 }
 
 #endif /* TCPLAT_BPF_HIST_H */

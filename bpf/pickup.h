@@ -53,7 +53,7 @@ static __always_inline void pickup_parts(struct tcplat_pickup_event *p)
 		slot = hist_find(&key);
 		/* One that has no room is counted once, as a whole. */
 		if (slot)
-			hist_count(slot, parts[i]);
+			hist_count(slot, parts[i], true);
 	}
 }
 
@@ -67,7 +67,7 @@ static __always_inline void pickup_deliver(struct pickup_read *x)
 		emit(&p->ev, cfg.split ? sizeof(*p) : TCPLAT_PICKUP_PLAIN);
 		return;
 	}
-	hist_count(x->said->slot, p->latency_ns);
+	hist_count(x->said->slot, p->latency_ns, true);
 	if (cfg.split)
 		pickup_parts(p);
 }
@@ -132,11 +132,9 @@ static __always_inline __u32 pickup_slot(struct pickup_read *x, struct tcp_sock 
 	return st->slot;
 }
 
-/* Taken out of the queue, stamp and all: from now on arrivals are noted at once. */
+/* Taken out of the queue, stamp and all. */
 static __always_inline void pickup_gone(struct pickup_read *x, struct fifo_entry *e)
 {
-	x->st->pick |= PICK_EAGER;
-	x->st->pick &= ~PICK_LAZY;
 	e->end = x->said->copied;
 	e->when = WHEN_UNTRUE;
 }
@@ -266,6 +264,21 @@ static __always_inline bool still_queued(struct pickup_read *x)
 	       !after(SKB_DATA_END(first), x->said->copied);
 }
 
+/* What kind of a reader it is decides how arrivals are noted from now on. */
+static __always_inline void pickup_style(struct pickup_read *x)
+{
+	struct sock_state *st = x->st;
+
+	if (!(st->pick & PICK_EAGER) &&
+	    (!x->sk->sk_receive_queue.qlen || !after(x->said->copied, SKB_SEQ(x->first)))) {
+		takers = 1;
+		st->pick |= PICK_EAGER;
+		st->pick &= ~PICK_LAZY;
+	} else if (!(st->pick & (PICK_LAZY | PICK_EAGER)) && still_queued(x)) {
+		st->pick |= PICK_LAZY;
+	}
+}
+
 /* tcp_rcv_space_adjust: a reader has moved copied_seq, or has only peeked. */
 static __always_inline int pickup_taken(struct sock *sk)
 {
@@ -302,8 +315,7 @@ static __always_inline int pickup_taken(struct sock *sk)
 		ends_of(&said->p.ev, tp);
 		said->p.ev.netns = x.st->netns;
 	}
-	if (!(x.st->pick & (PICK_LAZY | PICK_EAGER)) && still_queued(&x))
-		x.st->pick |= PICK_LAZY;
+	pickup_style(&x);
 	if (x.st->pick & PICK_DEEP)
 		x.f = bpf_sk_storage_get(&fifos, sk, NULL, 0);
 	bpf_loop(NEAR + DEEP + 3, pickup_next, &x, 0);

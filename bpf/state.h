@@ -24,6 +24,8 @@ __u64 real_offset;	  /* CLOCK_REALTIME less CLOCK_MONOTONIC, ns */
 __u64 tai_offset;	  /* CLOCK_TAI less CLOCK_REALTIME, ns */
 __u64 real_offset_before; /* before somebody set the clock, and when that was */
 __u64 clock_set_ns;
+/* There are readers that take segments out of the queue before they tell. */
+__u32 takers;
 
 static __always_inline void count(enum tcplat_counter c)
 {
