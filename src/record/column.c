@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,13 +52,26 @@ int json_to_uint(const json_t *v, __u64 max, __u64 *out)
 	return 0;
 }
 
+/* For what is rare or long anyway. */
+__attribute__((format(printf, 3, 4))) static size_t put(char *dst, size_t size, const char *fmt,
+							...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(dst, size, fmt, ap);
+	va_end(ap);
+	return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
+}
+
 /* time */
-static void time_text(const struct record *r, char *dst, size_t size)
+static size_t time_text(const struct record *r, char *dst, size_t size)
 {
 	char text[TEXT_TIME_LEN];
 
 	text_time_of_day(text, r->unix_ns);
-	snprintf(dst, size, "%s", text);
+	return put(dst, size, "%s", text);
 }
 
 static json_t *time_json(const struct record *r)
@@ -76,39 +90,39 @@ static int time_from(struct record *r, const json_t *v)
 }
 
 /* The time of day to the second, as short as can be. */
-static void clock_text(const struct record *r, char *dst, size_t size)
+static size_t clock_text(const struct record *r, char *dst, size_t size)
 {
 	char text[TEXT_TIME_LEN];
 
 	text_time_of_day(text, r->unix_ns);
-	snprintf(dst, size, "%.8s", text);
+	return put(dst, size, "%.8s", text);
 }
 
 /* Seconds since the first record; eight wide, so that a blank always follows. */
-static void elapsed_text(const struct record *r, char *dst, size_t size)
+static size_t elapsed_text(const struct record *r, char *dst, size_t size)
 {
-	snprintf(dst, size, "%.3f", (double)r->since_first_ns / 1e9);
+	return put(dst, size, "%.3f", (double)r->since_first_ns / 1e9);
 }
 
 /* Whole numbers in the event: one line each. */
-#define UINT_COLUMN(id, member, max)                                          \
-	static void id##_text(const struct record *r, char *dst, size_t size) \
-	{                                                                     \
-		(void)size;                                                   \
-		text_u64(dst, r->member);                                     \
-	}                                                                     \
-	static json_t *id##_json(const struct record *r)                      \
-	{                                                                     \
-		return json_integer(r->member);                               \
-	}                                                                     \
-	static int id##_from(struct record *r, const json_t *v)               \
-	{                                                                     \
-		__u64 n;                                                      \
-		int err = json_to_uint(v, max, &n);                           \
-                                                                              \
-		if (!err)                                                     \
-			r->member = (__typeof__(r->member))n;                 \
-		return err;                                                   \
+#define UINT_COLUMN(id, member, max)                                            \
+	static size_t id##_text(const struct record *r, char *dst, size_t size) \
+	{                                                                       \
+		(void)size;                                                     \
+		return (size_t)(text_u64(dst, r->member) - dst);                \
+	}                                                                       \
+	static json_t *id##_json(const struct record *r)                        \
+	{                                                                       \
+		return json_integer(r->member);                                 \
+	}                                                                       \
+	static int id##_from(struct record *r, const json_t *v)                 \
+	{                                                                       \
+		__u64 n;                                                        \
+		int err = json_to_uint(v, max, &n);                             \
+                                                                                \
+		if (!err)                                                       \
+			r->member = (__typeof__(r->member))n;                   \
+		return err;                                                     \
 	}
 
 UINT_COLUMN(pid, ev.pid, ~0U)
@@ -119,9 +133,10 @@ UINT_COLUMN(rport, ev.rport, 65535)
 UINT_COLUMN(netns, ev.netns, ~0U)
 
 /* comm */
-static void comm_text(const struct record *r, char *dst, size_t size)
+static size_t comm_text(const struct record *r, char *dst, size_t size)
 {
 	text_escape(dst, size, r->ev.comm, strnlen(r->ev.comm, TCPLAT_COMM_LEN));
+	return strlen(dst);
 }
 
 static json_t *comm_json(const struct record *r)
@@ -141,43 +156,43 @@ static int comm_from(struct record *r, const json_t *v)
 }
 
 /* Addresses */
-#define ADDR_COLUMN(id)                                                       \
-	static void id##_text(const struct record *r, char *dst, size_t size) \
-	{                                                                     \
-		(void)size;                                                   \
-		text_addr(dst, addr_ip(r->ev.id), r->ev.id);                  \
-	}                                                                     \
-	static json_t *id##_json(const struct record *r)                      \
-	{                                                                     \
-		char text[TEXT_ADDR_LEN];                                     \
-                                                                              \
-		text_addr(text, addr_ip(r->ev.id), r->ev.id);                 \
-		return json_string(text);                                     \
-	}                                                                     \
-	static int id##_from(struct record *r, const json_t *v)               \
-	{                                                                     \
-		const char *s = json_string_value(v);                         \
-		int ip;                                                       \
-                                                                              \
-		if (!s || !text_to_addr(s, &ip, r->ev.id))                    \
-			return -EINVAL;                                       \
-		return 0;                                                     \
+#define ADDR_COLUMN(id)                                                         \
+	static size_t id##_text(const struct record *r, char *dst, size_t size) \
+	{                                                                       \
+		(void)size;                                                     \
+		return text_addr(dst, addr_ip(r->ev.id), r->ev.id);             \
+	}                                                                       \
+	static json_t *id##_json(const struct record *r)                        \
+	{                                                                       \
+		char text[TEXT_ADDR_LEN];                                       \
+                                                                                \
+		text_addr(text, addr_ip(r->ev.id), r->ev.id);                   \
+		return json_string(text);                                       \
+	}                                                                       \
+	static int id##_from(struct record *r, const json_t *v)                 \
+	{                                                                       \
+		const char *s = json_string_value(v);                           \
+		int ip;                                                         \
+                                                                                \
+		if (!s || !text_to_addr(s, &ip, r->ev.id))                      \
+			return -EINVAL;                                         \
+		return 0;                                                       \
 	}
 
 ADDR_COLUMN(laddr)
 ADDR_COLUMN(raddr)
 
 /* latency */
-static void lat_text(const struct record *r, char *dst, size_t size)
+static size_t lat_text(const struct record *r, char *dst, size_t size)
 {
 	(void)size;
-	text_ms(dst, record_latency_ns(r), 3);
+	return text_ms(dst, record_latency_ns(r), 3);
 }
 
-static void lat2_text(const struct record *r, char *dst, size_t size)
+static size_t lat2_text(const struct record *r, char *dst, size_t size)
 {
 	(void)size;
-	text_ms(dst, record_latency_ns(r), 2);
+	return text_ms(dst, record_latency_ns(r), 2);
 }
 
 static json_t *lat_json(const struct record *r)
@@ -196,9 +211,9 @@ static int lat_from(struct record *r, const json_t *v)
 }
 
 /* outcome, error */
-static void outcome_text(const struct record *r, char *dst, size_t size)
+static size_t outcome_text(const struct record *r, char *dst, size_t size)
 {
-	snprintf(dst, size, "%s", outcome_name(r->connect.outcome));
+	return put(dst, size, "%s", outcome_name(r->connect.outcome));
 }
 
 static json_t *outcome_json(const struct record *r)
@@ -217,12 +232,12 @@ static int outcome_from(struct record *r, const json_t *v)
 	return 0;
 }
 
-static void error_text(const struct record *r, char *dst, size_t size)
+static size_t error_text(const struct record *r, char *dst, size_t size)
 {
 	char buf[16];
 	const char *name = text_errno(r->connect.error, buf);
 
-	snprintf(dst, size, "%s", name ? name : "");
+	return put(dst, size, "%s", name ? name : "");
 }
 
 static json_t *error_json(const struct record *r)
@@ -247,12 +262,12 @@ static int error_from(struct record *r, const json_t *v)
 }
 
 /* SYNs sent: blank when one, since that is what should be. */
-static void syns_text(const struct record *r, char *dst, size_t size)
+static size_t syns_text(const struct record *r, char *dst, size_t size)
 {
 	if (r->connect.syn_retransmits == 0)
-		snprintf(dst, size, "%s", "");
+		return put(dst, size, "%s", "");
 	else
-		snprintf(dst, size, "%d", r->connect.syn_retransmits + 1);
+		return put(dst, size, "%d", r->connect.syn_retransmits + 1);
 }
 
 static json_t *retrans_json(const struct record *r)
@@ -276,12 +291,12 @@ static int retrans_from(struct record *r, const json_t *v)
 }
 
 /* handshake RTT: the kernel has it in whole microseconds */
-static void rtt_text(const struct record *r, char *dst, size_t size)
+static size_t rtt_text(const struct record *r, char *dst, size_t size)
 {
 	if (r->connect.handshake_rtt_us)
-		snprintf(dst, size, "%.3f", r->connect.handshake_rtt_us / 1e3);
+		return put(dst, size, "%.3f", r->connect.handshake_rtt_us / 1e3);
 	else
-		snprintf(dst, size, "%s", "");
+		return put(dst, size, "%s", "");
 }
 
 static json_t *rtt_json(const struct record *r)
@@ -305,9 +320,10 @@ static int rtt_from(struct record *r, const json_t *v)
 }
 
 /* cgroup */
-static void cgroup_text(const struct record *r, char *dst, size_t size)
+static size_t cgroup_text(const struct record *r, char *dst, size_t size)
 {
 	text_escape(dst, size, r->cgroup, strlen(r->cgroup));
+	return strlen(dst);
 }
 
 static json_t *cgroup_json(const struct record *r)
@@ -330,17 +346,16 @@ static __u64 app_ns(const struct record *r)
 	return r->pickup.latency_ns - r->pickup.wake_ns - r->pickup.runq_ns;
 }
 
-#define SPLIT_COLUMN(id, ns)                                                  \
-	static void id##_text(const struct record *r, char *dst, size_t size) \
-	{                                                                     \
-		(void)size;                                                   \
-		dst[0] = 0;                                                   \
-		if (r->ev.split)                                              \
-			text_ms(dst, ns, 3);                                  \
-	}                                                                     \
-	static json_t *id##_json(const struct record *r)                      \
-	{                                                                     \
-		return json_us(ns);                                           \
+#define SPLIT_COLUMN(id, ns)                                                    \
+	static size_t id##_text(const struct record *r, char *dst, size_t size) \
+	{                                                                       \
+		(void)size;                                                     \
+		dst[0] = 0;                                                     \
+		return r->ev.split ? text_ms(dst, ns, 3) : 0;                   \
+	}                                                                       \
+	static json_t *id##_json(const struct record *r)                        \
+	{                                                                       \
+		return json_us(ns);                                             \
 	}
 
 SPLIT_COLUMN(wake, r->pickup.wake_ns)
@@ -373,9 +388,9 @@ static int app_from(struct record *r, const json_t *v)
 }
 
 /* part: a histogram's key */
-static void part_text(const struct record *r, char *dst, size_t size)
+static size_t part_text(const struct record *r, char *dst, size_t size)
 {
-	snprintf(dst, size, "%s", part_name(r->part));
+	return put(dst, size, "%s", part_name(r->part));
 }
 
 static json_t *part_json(const struct record *r)
@@ -400,7 +415,7 @@ const struct column columns[] = {
 	{ "elapsed", "TIME(s)", NULL, 8, false, ALL, .text = elapsed_text },
 	{ "pid", "PID", "pid", 7, true, ALL, CODEC(pid) },
 	{ "tid", "TID", "tid", 7, true, ALL, CODEC(tid) },
-	{ "comm", "COMM", "comm", 15, false, ALL, CODEC(comm) },
+	{ "comm", "COMM", "comm", 15, false, ALL, CODEC(comm), .flags = COLUMN_NAME },
 	{ "ip", "IP", "ip", 2, true, ALL, CODEC(ip) },
 	{ "laddr", "LADDR", "laddr", 15, false, ALL, CODEC(laddr) },
 	{ "lport", "LPORT", "lport", 5, true, ALL, CODEC(lport) },
@@ -420,7 +435,7 @@ const struct column columns[] = {
 	  .from_json = retrans_from },
 	{ "rtt", "RTT(ms)", "handshake_rtt_us", 8, true, CONNECT, CODEC(rtt) },
 	{ "netns", "NETNS", "netns", 10, true, ALL, CODEC(netns) },
-	{ "cgroup", "CGROUP", "cgroup", 20, false, ALL, CODEC(cgroup) },
+	{ "cgroup", "CGROUP", "cgroup", 20, false, ALL, CODEC(cgroup), .flags = COLUMN_NAME },
 	{ "lat", "LAT(ms)", NULL, 9, true, ALL, .text = lat_text },
 	{ "lat2", "LAT(ms)", NULL, 0, false, ALL, .text = lat2_text },
 	{},

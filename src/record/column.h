@@ -18,6 +18,7 @@
 enum {
 	COLUMN_SPLIT = 1, /* only in records that have ev.split set */
 	COLUMN_KEY = 2,	  /* not in records: a key of histograms */
+	COLUMN_NAME = 4,  /* may hold more bytes than characters */
 };
 
 struct column {
@@ -28,8 +29,11 @@ struct column {
 	bool right;	    /* numbers are aligned to the right */
 	__u32 kinds;	    /* bit (1 << kind) for each kind that has it */
 
-	/* size: at least COLUMN_TEXT_MIN, but for names, which are cut. */
-	void (*text)(const struct record *r, char *dst, size_t size);
+	/*
+	 * Returns the length. size: at least COLUMN_TEXT_MIN, but for names, which
+	 * are cut.
+	 */
+	size_t (*text)(const struct record *r, char *dst, size_t size);
 	/* New reference, or NULL without memory. */
 	json_t *(*to_json)(const struct record *r);
 	/* Returns 0, or -EINVAL for a value that is not of the form. */

@@ -156,18 +156,30 @@ size_t text_width(const char *s)
 
 char *text_u64(char dst[TEXT_U64_LEN], __u64 v)
 {
-	char digits[TEXT_U64_LEN], *p = digits + sizeof(digits);
+	static const char pairs[] = "0001020304050607080910111213141516171819"
+				    "2021222324252627282930313233343536373839"
+				    "4041424344454647484950515253545556575859"
+				    "6061626364656667686970717273747576777879"
+				    "8081828384858687888990919293949596979899";
+	char *end;
+	int n = 1;
 
-	do
-		*--p = (char)('0' + v % 10);
-	while (v /= 10);
-	memcpy(dst, p, (size_t)(digits + sizeof(digits) - p));
-	dst += digits + sizeof(digits) - p;
-	*dst = 0;
-	return dst;
+	for (__u64 rest = v; rest >= 10; rest /= 10)
+		n++;
+	end = dst + n;
+	*end = 0;
+	for (char *p = end; n > 0; n -= 2) {
+		unsigned pair = (unsigned)(v % 100);
+
+		v /= 100;
+		*--p = pairs[2 * pair + 1];
+		if (n > 1)
+			*--p = pairs[2 * pair];
+	}
+	return end;
 }
 
-void text_ms(char dst[TEXT_MS_LEN], __u64 ns, unsigned decimals)
+size_t text_ms(char dst[TEXT_MS_LEN], __u64 ns, unsigned decimals)
 {
 	static const __u64 grain[] = { 1000000, 100000, 10000, 1000, 100, 10, 1 };
 	static const __u64 scale[] = { 1, 10, 100, 1000, 10000, 100000, 1000000 };
@@ -182,6 +194,7 @@ void text_ms(char dst[TEXT_MS_LEN], __u64 ns, unsigned decimals)
 	for (unsigned i = decimals; i--; part /= 10)
 		p[i] = (char)('0' + part % 10);
 	p[decimals] = 0;
+	return (size_t)(p + decimals - dst);
 }
 
 /* One host talks to few others, and inet_ntop(3) takes its time over IPv6. */
@@ -201,16 +214,19 @@ static const char *addr_v6(const __u8 addr[16])
 	return c->text;
 }
 
-void text_addr(char dst[TEXT_ADDR_LEN], int ip, const __u8 addr[16])
+size_t text_addr(char dst[TEXT_ADDR_LEN], int ip, const __u8 addr[16])
 {
+	char *p = dst;
+
 	if (ip != 4) {
 		memcpy(dst, addr_v6(addr), TEXT_ADDR_LEN);
-		return;
+		return strlen(dst);
 	}
 	for (int i = 12; i < 16; i++) {
-		dst = text_u64(dst, addr[i]);
-		*dst++ = i < 15 ? '.' : 0;
+		p = text_u64(p, addr[i]);
+		*p++ = i < 15 ? '.' : 0;
 	}
+	return (size_t)(p - 1 - dst);
 }
 
 bool text_to_addr(const char *s, int *ip, __u8 addr[16])

@@ -41,12 +41,12 @@ size_t text_width(const char *s);
 #define TEXT_U64_LEN 21
 char *text_u64(char dst[TEXT_U64_LEN], __u64 v);
 
-/* ns in milliseconds, rounded to so many decimals (1 to 6). */
+/* ns in milliseconds, rounded to so many decimals (1 to 6). Returns the length. */
 #define TEXT_MS_LEN 24
-void text_ms(char dst[TEXT_MS_LEN], __u64 ns, unsigned decimals);
+size_t text_ms(char dst[TEXT_MS_LEN], __u64 ns, unsigned decimals);
 
-/* addr: 16 bytes, v4-mapped for IPv4; ip: 4 or 6. */
-void text_addr(char dst[TEXT_ADDR_LEN], int ip, const __u8 addr[16]);
+/* addr: 16 bytes, v4-mapped for IPv4; ip: 4 or 6. Returns the length. */
+size_t text_addr(char dst[TEXT_ADDR_LEN], int ip, const __u8 addr[16]);
 
 /* Returns false unless s is an IPv4 or IPv6 address; mapped ones are IPv4. */
 bool text_to_addr(const char *s, int *ip, __u8 addr[16]);

@@ -18,15 +18,22 @@ static struct table *table_of(struct sink *s)
 	return (struct table *)((char *)s - offsetof(struct table, sink));
 }
 
+/* A cell's text: bytes, and the columns that they take. */
+struct piece {
+	const char *text;
+	size_t len;
+	size_t width;
+};
+
 /* One line, in a buffer of its own: stdio takes its time over small pieces. */
-static void put_line(struct table *t, const char *const *texts, const unsigned *widths)
+static void put_line(struct table *t, const struct piece *pieces)
 {
 	char line[4 * COLUMN_TEXT_LEN], *p = line;
 
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct cell *c = &t->cells[i];
-		size_t len = strlen(texts[i]),
-		       pad = widths[i] < c->width ? c->width - widths[i] : 0;
+		size_t len = pieces[i].len;
+		size_t pad = pieces[i].width < c->width ? c->width - pieces[i].width : 0;
 
 		/* The last column is not padded on its right. */
 		if (!c->right && i + 1 == t->n)
@@ -41,7 +48,7 @@ static void put_line(struct table *t, const char *const *texts, const unsigned *
 			memset(p, ' ', pad);
 			p += pad;
 		}
-		p = mempcpy(p, texts[i], len);
+		p = mempcpy(p, pieces[i].text, len);
 		if (!c->right) {
 			memset(p, ' ', pad);
 			p += pad;
@@ -54,24 +61,24 @@ static void put_line(struct table *t, const char *const *texts, const unsigned *
 static void header(struct sink *s)
 {
 	struct table *t = table_of(s);
-	const char *texts[TABLE_MAX_CELLS];
-	unsigned widths[TABLE_MAX_CELLS];
+	struct piece pieces[TABLE_MAX_CELLS];
 
 	for (unsigned i = 0; i < t->n; i++) {
-		texts[i] = t->cells[i].header;
-		widths[i] = (unsigned)text_width(texts[i]);
+		pieces[i].text = t->cells[i].header;
+		pieces[i].len = strlen(pieces[i].text);
+		pieces[i].width = pieces[i].len;
 	}
-	put_line(t, texts, widths);
+	put_line(t, pieces);
 }
 
-static bool grow(struct table *t, const unsigned *widths)
+static bool grow(struct table *t, const struct piece *pieces)
 {
 	bool grown = false;
 
 	/* The last left-aligned column harms nobody by being long. */
 	for (unsigned i = 0; i < t->n; i++) {
-		if (widths[i] > t->cells[i].width && (t->cells[i].right || i + 1 < t->n)) {
-			t->cells[i].width = widths[i];
+		if (pieces[i].width > t->cells[i].width && (t->cells[i].right || i + 1 < t->n)) {
+			t->cells[i].width = (unsigned)pieces[i].width;
 			grown = true;
 		}
 	}
@@ -81,20 +88,21 @@ static bool grow(struct table *t, const unsigned *widths)
 static void record(struct sink *s, const struct record *r)
 {
 	static char text[TABLE_MAX_CELLS][COLUMN_TEXT_LEN];
-	const char *texts[TABLE_MAX_CELLS];
-	unsigned widths[TABLE_MAX_CELLS];
+	struct piece pieces[TABLE_MAX_CELLS];
 	struct table *t = table_of(s);
 
 	for (unsigned i = 0; i < t->n; i++) {
 		size_t size = t->cells[i].cut ? t->cells[i].cut + 1 : COLUMN_TEXT_LEN;
 
-		t->cells[i].column->text(r, text[i], size);
-		texts[i] = text[i];
-		widths[i] = (unsigned)text_width(text[i]);
+		const struct column *c = t->cells[i].column;
+
+		pieces[i].text = text[i];
+		pieces[i].len = c->text(r, text[i], size);
+		pieces[i].width = c->flags & COLUMN_NAME ? text_width(text[i]) : pieces[i].len;
 	}
-	if (t->adaptive && grow(t, widths))
+	if (t->adaptive && grow(t, pieces))
 		header(s);
-	put_line(t, texts, widths);
+	put_line(t, pieces);
 }
 
 static void table_summary(struct sink *s, const struct summary *sum)

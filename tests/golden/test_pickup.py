@@ -147,7 +147,7 @@ def test_losses_are_told(run):
         b"tcppktlat: warning: lost 2 (reentered): the hook was already running on that CPU\n"
         b"tcppktlat: warning: lost 7 (fifo_merged): more arrivals waited than a socket's state "
         b"holds\n"
-        b"tcppktlat: warning: lost 1 (clock): their time stamps could not be true\n"
+        b"tcppktlat: warning: lost 1 (clock): no time stamp that could be true was to be had\n"
         b"tcppktlat: warning: events 2, lost 10, still open 3, begun before tracing 4\n")
     assert done.returncode == 0
 

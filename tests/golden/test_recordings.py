@@ -47,7 +47,7 @@ def test_losses_are_told(run):
         b"tcplat: warning: lost 120 (ring_full): the ring buffer was full (a larger --buffer "
         b"helps)\n"
         b"tcplat: warning: lost 3 (reentered): the hook was already running on that CPU\n"
-        b"tcplat: warning: lost 1 (clock): their time stamps could not be true\n"
+        b"tcplat: warning: lost 1 (clock): no time stamp that could be true was to be had\n"
         b"tcplat: warning: events 2, lost 124, still open 0, begun before tracing 0\n")
     assert done.returncode == 0
 
