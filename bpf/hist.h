@@ -78,14 +78,16 @@ static __always_inline void raise_to(__u64 *p, __u64 v)
  */
 __noinline __u32 hist_find(const struct tcplat_hist_key *key)
 {
+	struct tcplat_hist_key copy; /* Linux 6.1 takes no argument for a map's key */
 	__u32 *have, slot = 0;
 
 	if (!key)
 		return 0;
-	have = bpf_map_lookup_elem(&hist_index, key);
+	copy = *key;
+	have = bpf_map_lookup_elem(&hist_index, &copy);
 	if (have)
 		return *have + 1;
-	return hist_new_slot(key, &slot) ? slot + 1 : 0;
+	return hist_new_slot(&copy, &slot) ? slot + 1 : 0;
 }
 
 static __always_inline struct tcplat_hist_slot *hist_at(__u32 cell)

@@ -284,8 +284,8 @@ static __always_inline int pickup_taken(struct sock *sk)
 {
 	struct pickup_read x = { .sk = sk, .first = sk->sk_receive_queue.next };
 	struct pickup_said *said;
+	__u32 zero = 0, taken;
 	struct tcp_sock *tp;
-	__u32 zero = 0;
 
 	if (stopped || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
@@ -315,10 +315,12 @@ static __always_inline int pickup_taken(struct sock *sk)
 		ends_of(&said->p.ev, tp);
 		said->p.ev.netns = x.st->netns;
 	}
-	pickup_style(&x);
+	taken = x.st->taken;
 	if (x.st->pick & PICK_DEEP)
 		x.f = bpf_sk_storage_get(&fifos, sk, NULL, 0);
 	bpf_loop(NEAR + DEEP + 3, pickup_next, &x, 0);
+	if (x.st->taken != taken)
+		pickup_style(&x);
 	return 0;
 }
 

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What `sudo ./dev run` shows: real connects of this host, made here and traced.
+"""What `sudo ./dev run` shows: real connects and reads of this host, made here and traced.
 
 demo.py TCPLAT          runs tcplat over the traffic below and says how to go on
-demo.py traffic DIR     makes the traffic (a child of tcplat)
+demo.py traffic DIR     makes connections (a child of tcplat)
+demo.py readers         sends data and reads them, early and late (a child of tcplat)
 demo.py client NAME ADDR PORT SECONDS   one connect, by a process of that name
 
 All traffic stays on loopback and between two network namespaces that are made
@@ -17,6 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 PYTHON = sys.executable
 ME = os.path.abspath(__file__)
@@ -25,7 +27,7 @@ A, B = (f"tcplat-demo-{os.getpid()}-{side}" for side in "ab")
 
 
 def client(name, addr, port, seconds):
-    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+    name_me(name)
     family = socket.AF_INET6 if ":" in addr else socket.AF_INET
     with socket.socket(family) as s:
         s.settimeout(float(seconds))
@@ -136,12 +138,53 @@ def traffic(build):
         print(f"demo: no slow path on this host ({e}); loopback only", file=sys.stderr)
 
 
-NEXT = """
+def name_me(name):
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def at(start, ms):
+    """Waits until so many milliseconds after the start: the delay is what is shown."""
+    left = start + ms / 1000 - time.monotonic()
+    if left > 0:
+        time.sleep(left)
+
+
+def readers():
+    """One process that waits for its data, one that is busy while they come."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        a = socket.create_connection(listener.getsockname())
+        b = listener.accept()[0]
+    a.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if os.fork() == 0:
+        start = time.monotonic()
+        for ms, size in ((20, 200), (40, 500), (100, 100), (150, 200), (180, 300)):
+            at(start, ms)
+            a.send(b"x" * size)
+        os._exit(0)
+    start = time.monotonic()
+    name_me("waits-for-data")
+    b.recv(4096)
+    b.recv(4096)
+    name_me("is-busy")
+    at(start, 200)
+    b.recv(4096)
+    os.wait()
+    a.close()
+    b.close()
+
+
+NEXT_CONNECT = """
 Each row is one connection that a program of this host tried to open. Loopback
 takes microseconds; `wrong-port` found no listener. Over a line of 40 ms each way
 (made from TUN devices, where the host has them): `web` and `api-sync` connected,
 `typo` found no listener, `unlucky` lost its first SYN and paid a second for it,
 `impatient` gave up, and `no-route` never sent a SYN at all.
+"""
+
+NEXT = """
+Each row is one segment, and how long it waited for the program. `waits-for-data`
+was asleep in recv(): all that passed is the wake-up. `is-busy` was elsewhere while
+three segments came, 100, 50 and 20 ms before it took them with one read: APP.
 
 Go on with:
   sudo ./dev run connect                        every attempt on this host, live
@@ -149,6 +192,8 @@ Go on with:
   sudo ./dev run connect --min 100ms            only what was slow
   sudo ./dev run connect -- curl http://HOST/   one command and its descendants
   sudo ./dev run connect --hist --by raddr -d 10   distributions by peer
+  sudo ./dev run pickup --hist --by comm,lport -i 1   who lets data wait, each second
+  sudo ./dev run pickup --min 10ms --split      only long waits, and where they went
   ./build/tcplat connect --help                 all options
 """
 
@@ -158,12 +203,20 @@ def demo(tcplat):
     print("tcplat connect, on real traffic of this host:\n", flush=True)
     # The terminal's Ctrl-C reaches the child as well; it cleans up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    status = subprocess.run([tcplat, "connect", "--all", "--", PYTHON, ME, "traffic", build],
-                            check=False, preexec_fn=lambda: signal.signal(
-                                signal.SIGINT, signal.default_int_handler)).returncode
+    status = trace(tcplat, "connect", "--all", "--", PYTHON, ME, "traffic", build)
+    if status:
+        return status
+    print(NEXT_CONNECT)
+    print("tcplat pickup --split, the same:\n", flush=True)
+    status = trace(tcplat, "pickup", "--split", "--", PYTHON, ME, "readers")
     if status == 0:
         print(NEXT)
     return status
+
+
+def trace(*argv):
+    return subprocess.run(argv, check=False, preexec_fn=lambda: signal.signal(
+        signal.SIGINT, signal.default_int_handler)).returncode
 
 
 def main(argv):
@@ -174,6 +227,9 @@ def main(argv):
         # Exit through the clean-up when tcplat passes a signal on.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         traffic(argv[2])
+        return 0
+    if argv[1:] == ["readers"]:
+        readers()
         return 0
     if len(argv) == 2:
         return demo(argv[1])

@@ -213,6 +213,9 @@ static int load(struct engine *e, const struct engine_options *o)
 			  "descendants of a command; -a traces everything instead");
 		return -ENOENT;
 	}
+	if (o->config->split && !find(list, "sk_data_ready")->present)
+		log_warning("--split: without the tracepoint sk_data_ready (in Linux since 6.3), "
+			    "what arrives after our own FIN is all APP");
 	err = try_load(e, o, list);
 	return err ? explain(err, list, kinds) : 0;
 }

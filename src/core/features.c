@@ -32,7 +32,7 @@ static struct feature features[] = {
 	{ "tcp_sock.total_rto", "6.7", "SYN retransmits, one counter for all ends",
 	  "read from two older counters instead", 0, false },
 	{ "sk_data_ready", "6.3", "pickup: arrivals after our own FIN; splice(2), kernel readers",
-	  "after our FIN arrivals merge; such readers are counted as lost", 0, false },
+	  "after our FIN arrivals merge, all APP; such readers are lost", 0, false },
 	{ "tcp_probe", "4.16", "pickup: arrivals, told apart before they merge", "no pickup",
 	  PICKUP, false },
 	{ "tcp_rcv_space_adjust", "4.18", "pickup: reads", "no pickup", PICKUP, false },
