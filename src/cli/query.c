@@ -189,7 +189,7 @@ int query_finish(struct query *q)
 	if (q->split && q->config.output == TCPLAT_OUT_HIST) {
 		q->config.by |= TCPLAT_KEY_PART;
 		/* The default is a bound on memory; a number given is one of keys. */
-		if (q->config.max_keys != QUERY_MAX_KEYS_DEFAULT)
+		if (q->max_keys_given || q->config.max_keys == 1)
 			q->config.max_keys *= TCPLAT_NR_PARTS;
 	}
 	return 0;

@@ -39,6 +39,7 @@ struct query {
 	bool wide;
 	bool failed; /* --failed */
 	bool split;  /* --split */
+	bool max_keys_given;
 	const char *out_path;
 	__u64 interval_ns; /* 0: only at the end */
 	__u64 duration_ns; /* 0: without end */

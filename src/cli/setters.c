@@ -256,7 +256,6 @@ int set_by(struct query *q, const struct option_def *def, const char *arg)
 {
 	bool outcome = q->kind == TCPLAT_KIND_CONNECT;
 	char bad[24], what[96];
-
 	int err = parse_keys(arg, &q->config.by, bad, sizeof(bad));
 
 	if (!err && (outcome || !(q->config.by & TCPLAT_KEY_OUTCOME)))
@@ -338,6 +337,7 @@ int set_max_keys(struct query *q, const struct option_def *def, const char *arg)
 		return option_error(def, arg, "is not a number of keys",
 				    "give a whole number from 1 to 1000000");
 	q->config.max_keys = (__u32)n;
+	q->max_keys_given = true;
 	return 0;
 }
 

@@ -4,7 +4,6 @@
  * CLOCK_MONOTONIC, also after somebody has set the clock.
  */
 #include <errno.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -13,7 +12,6 @@
 
 #include "core/clock.h"
 #include "core/engine_private.h"
-#include "core/log.h"
 
 __u64 clock_real_offset(void)
 {

@@ -13,7 +13,7 @@ import tempfile
 import pytest
 
 from lib import binaries, reader
-from lib.commands import script, wait_end
+from lib.commands import ping_pong, script, wait_end
 from lib.process import Child, until
 from lib.tool import Tracer, run_tool
 
@@ -126,16 +126,7 @@ def test_ring_full(loopback):
 def test_interrupted_under_load(loopback):
     """SIGINT, and a reader that goes away, while data come."""
     ns = loopback.server
-    load = script(
-        """
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            one = socket.create_connection(server.getsockname())
-            two = server.accept()[0]
-        print("goes", flush=True)
-        while True:
-            one.send(b"x")
-            two.recv(1)
-        """)
+    load = ping_pong()
     with Child(load, ns) as child, contextlib.ExitStack() as stack:
         stack.callback(child.signal, signal.SIGKILL)  # it reads no input
         child.line()

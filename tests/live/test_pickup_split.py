@@ -12,7 +12,7 @@ import time
 import pytest
 
 from lib import reader
-from lib.commands import script, state
+from lib.commands import ping_pong, script, state
 from lib.process import Child, until
 from lib.tool import Tracer
 
@@ -136,18 +136,7 @@ def test_asleep_until_data_come(any_path, family):
 
 def test_other_connections_on_the_same_cpu(loopback, veth):
     """The timer that wakes a reader between epoll and read, while others' data arrive there."""
-    pingpong = script(
-        """
-        import time
-        os.sched_setaffinity(0, {1})
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            one = socket.create_connection(server.getsockname())
-            two = server.accept()[0]
-        print("goes", flush=True)
-        while True:
-            one.send(b"x")
-            two.recv(1)
-        """)
+    pingpong = ping_pong(cpu=1)
     with pinned(veth) as (_, rcv), Child(pingpong, loopback.client) as other, \
             contextlib.ExitStack() as stack:
         stack.callback(other.signal, signal.SIGKILL)  # it reads no input

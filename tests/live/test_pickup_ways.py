@@ -22,17 +22,6 @@ SEVERAL = ["recvmsg", "readv", "recvmmsg"]
 ASLEEP = ["block", "epoll", "epoll+10", "thread", "child", "io_uring"]
 
 
-@contextlib.contextmanager
-def available(what, *missing):
-    """Skips when the kernel has no such thing, or does not let us."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM, *missing):
-            raise
-        pytest.skip(f"{what} is not available here: {errno.errorcode[error.errno]}")
-
-
 def there(path, ms):
     """When what is sent so late has come, as a time of the reader."""
     return ms + DELAY[path.client_dev][0]
@@ -64,7 +53,7 @@ def test_data_are_there(any_path):
 
 def test_io_uring(any_path):
     with Pickups(any_path) as seen, reader.pair(any_path, comm=COMM) as (_, rcv), \
-            available("io_uring"):
+            reader.available("io_uring"):
         done = each_in_turn(any_path, rcv, IO_URING + ["recv"] + IO_URING)
         seen.expect(rcv, *one_by_one(done))
         assert done.reads[1].tid != rcv.pid == done.reads[0].tid
@@ -73,7 +62,7 @@ def test_io_uring(any_path):
 def test_asleep_before(any_path):
     """Asleep already when the data come."""
     with Pickups(any_path) as seen, reader.pair(any_path, comm=COMM) as (_, rcv), \
-            available("io_uring"):
+            reader.available("io_uring"):
         done = rcv.schedule([(25 * i + 10, 100) for i in range(len(ASLEEP))],
                             [(there(any_path, 25 * i - 5), how, 1000)
                              for i, how in enumerate(ASLEEP)])
@@ -217,7 +206,7 @@ def test_peek_by_another(any_path, other):
 def test_sockmap(any_path):
     """A verdict program takes the data out of TCP's queue; the program reads from another one."""
     with Pickups(any_path) as seen, contextlib.ExitStack() as stack:
-        with available("SOCKMAP", errno.EINVAL):
+        with reader.available("SOCKMAP", errno.EINVAL):
             _, rcv = stack.enter_context(reader.pair(any_path, comm=COMM, sockmap=True))
         done = rcv.schedule([(0, 100), (10, 200), (60, 300), (70, 400)],
                             [(there(any_path, 40), "recv", 1000), (50, "block", 1000),

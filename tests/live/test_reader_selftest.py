@@ -59,17 +59,6 @@ def in_time(result, sends, reads):
         soon(ms(send.after, send.before))
 
 
-@contextlib.contextmanager
-def available(what, *missing):
-    """Skips when the kernel has no such thing, or does not let us."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM, *missing):
-            raise
-        pytest.skip(f"{what} is not available here: {errno.errorcode[error.errno]}")
-
-
 def all_ways(rcv, delay, calls):
     """A segment for each, of a size of its own, 7 ms after it has come."""
     sends = [(20 * i, 100 + i) for i in range(len(calls))]
@@ -118,7 +107,7 @@ def test_reader_that_connects(any_path, family):
 
 @patient
 def test_reads_by_io_uring(veth):
-    with reader.pair(veth, comm=b"a reader") as (_, rcv), available("io_uring"):
+    with reader.pair(veth, comm=b"a reader") as (_, rcv), reader.available("io_uring"):
         reads = all_ways(rcv, (0, 0), ["io_uring", "io_uring_worker"])
         assert reads["io_uring"].tid == rcv.pid != reads["io_uring_worker"].tid
         result = rcv.schedule([(10, 100)], [(0, "io_uring", 1000)])
@@ -271,7 +260,7 @@ def test_backlog(veth, wanted, got):
     """What comes while the reader has the lock is in the backlog; a longer recv() takes it too."""
     sends = [(0, 100), (20, 200), (25, 300)]
     reads = [(10, "fault+80", wanted), (120, "dontwait", 1000)]
-    with reader.pair(veth) as (_, rcv), available("userfaultfd"):
+    with reader.pair(veth) as (_, rcv), reader.available("userfaultfd"):
         run = rcv.begin(sends, reads)
         # as ss counts: a small segment is about 1000 bytes of memory
         until(lambda: rcv.skmem()["bl"] > 1500, 5, "two segments in the backlog")
@@ -289,7 +278,7 @@ def test_backlog(veth, wanted, got):
 @patient
 def test_sockmap(loopback):
     with contextlib.ExitStack() as stack:
-        with available("SOCKMAP", errno.EINVAL):
+        with reader.available("SOCKMAP", errno.EINVAL):
             _, rcv = stack.enter_context(reader.pair(loopback, sockmap=True))
         run = rcv.begin([(50, 100)], [(0, "block", 100)])
 
@@ -322,7 +311,7 @@ def test_hog_keeps_a_reader_waiting(loopback):
 @pytest.mark.skipif(os.cpu_count() < 2, reason="needs two CPUs")
 @patient
 def test_burst_keeps_a_reader_waiting_so_long(loopback):
-    with available("SCHED_FIFO"):
+    with reader.available("SCHED_FIFO"):
         burst = reader.Burst(1)
     with burst, reader.pair(loopback) as (snd, rcv):
         snd.pin(0)

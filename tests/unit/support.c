@@ -224,3 +224,23 @@ void collect_init(struct collected *c)
 	memset(c, 0, sizeof(*c));
 	c->consumer = (struct consumer){ on_record, on_histogram, c };
 }
+
+int parse_view(struct query *q, const struct option_table *table, enum tcplat_kind kind,
+	       const char *const *args, const char **said)
+{
+	char *argv[SUPPORT_MAX_ARGS] = { "view" };
+	int argc = 1, err;
+
+	while (*args) {
+		assert_true(argc < SUPPORT_MAX_ARGS - 1);
+		argv[argc++] = (char *)*args++;
+	}
+	query_init(q, kind, "latency");
+	stderr_begin();
+	err = options_parse(q, table, argc, argv);
+	if (!err)
+		err = query_finish(q);
+	*said = stderr_end();
+	query_free(q);
+	return err;
+}

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "cli/options.h"
 #include "record/record.h"
 #include "sink/out.h"
 #include "source/source.h"
@@ -61,6 +62,15 @@ const char *text_of(const char *column, const struct record *r);
 
 /* Writes the sixteen bytes of an address's text form, mapped for IPv4. */
 void put_addr(__u8 dst[16], const char *text);
+
+/*
+ * Parses "VIEW ARGS…" afresh and finishes the query, as a view would; what it says
+ * is in *said. Returns 0 or a negative errno.
+ */
+int parse_view(struct query *q, const struct option_table *table, enum tcplat_kind kind,
+	       const char *const *args, const char **said);
+#define SUPPORT_MAX_ARGS 80
+#define ARGS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 /* Collects what a source delivers. */
 #define COLLECT_MAX 64

@@ -12,32 +12,13 @@
 #include "cli/options.h"
 #include "core/cleanup.h"
 
-#define MAX_ARGS 80
-
 static const struct option_table view = { view_options, NULL };
 static struct query q;
 
-/* Parses "connect ARGS…" afresh; what it says is in *said. */
 static int parse(const char *const *args, const char **said)
 {
-	char *argv[MAX_ARGS] = { "connect" };
-	int argc = 1, err;
-
-	while (*args) {
-		assert_true(argc < MAX_ARGS - 1);
-		argv[argc++] = (char *)*args++;
-	}
-	query_init(&q, TCPLAT_KIND_CONNECT, "connect latency");
-	stderr_begin();
-	err = options_parse(&q, &view, argc, argv);
-	if (!err)
-		err = query_finish(&q);
-	*said = stderr_end();
-	query_free(&q);
-	return err;
+	return parse_view(&q, &view, TCPLAT_KIND_CONNECT, args, said);
 }
-
-#define ARGS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 static void accept_args(const char *const *args)
 {
@@ -343,7 +324,7 @@ static void test_columns(void **state)
 /* So many of one option, then one more. */
 static void assert_limit(const char *option, const char *value, unsigned max)
 {
-	const char *args[MAX_ARGS] = {}, *said;
+	const char *args[SUPPORT_MAX_ARGS] = {}, *said;
 	char over[160], joined[64][40];
 
 	assert_true(max <= ARRAY_SIZE(joined));

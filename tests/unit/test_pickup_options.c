@@ -12,29 +12,10 @@
 static const struct option_table view = { view_options, NULL };
 static struct query q;
 
-#define MAX_ARGS 16
-
-/* Parses "VIEW ARGS…" afresh; what it says is in *said. */
 static int parse(enum tcplat_kind kind, const char *const *args, const char **said)
 {
-	char *argv[MAX_ARGS] = { "view" };
-	int argc = 1, err;
-
-	while (*args) {
-		assert_true(argc < MAX_ARGS - 1);
-		argv[argc++] = (char *)*args++;
-	}
-	query_init(&q, kind, "latency");
-	stderr_begin();
-	err = options_parse(&q, &view, argc, argv);
-	if (!err)
-		err = query_finish(&q);
-	*said = stderr_end();
-	query_free(&q);
-	return err;
+	return parse_view(&q, &view, kind, args, said);
 }
-
-#define ARGS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 static void accept_args(enum tcplat_kind kind, const char *const *args)
 {
@@ -152,6 +133,10 @@ static void test_split(void **state)
 	assert_int_equal(q.config.max_keys, 5 * TCPLAT_NR_PARTS);
 	accept_args(PICKUP, ARGS("--split", "--hist", "--by", "pid", "--max-keys", "1000000"));
 	assert_int_equal(q.config.max_keys, 4000000);
+	accept_args(PICKUP, ARGS("--split", "--hist", "--by", "pid", "--max-keys", "10000"));
+	assert_int_equal(q.config.max_keys, 40000);
+	accept_args(PICKUP, ARGS("--split", "--hist", "--by", "pid"));
+	assert_int_equal(q.config.max_keys, QUERY_MAX_KEYS_DEFAULT);
 	accept_args(PICKUP, ARGS("--hist", "--by", "pid"));
 	assert_int_equal(q.config.by, TCPLAT_KEY_PID);
 }

@@ -36,6 +36,22 @@ def script(source, *args):
             *map(str, args)]
 
 
+def ping_pong(cpu=None):
+    """A command that says "goes", then sends and reads a byte on loopback, without end."""
+    return script(
+        """
+        if sys.argv[1:]:
+            os.sched_setaffinity(0, {int(sys.argv[1])})
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            one = socket.create_connection(server.getsockname())
+            two = server.accept()[0]
+        print("goes", flush=True)
+        while True:
+            one.send(b"x")
+            two.recv(1)
+        """, *([] if cpu is None else [cpu]))
+
+
 def obedient(*signals):
     """A command that does what the lines of its input say, and ends with its input.
 

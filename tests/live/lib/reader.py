@@ -16,6 +16,7 @@ fault+20: recv with the socket locked for 20 ms, so that what arrives waits in i
 """
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -25,6 +26,8 @@ import sys
 import time
 import typing
 
+import pytest
+
 from .process import Child, until
 
 _AGENT = str(pathlib.Path(__file__).with_name("reader_agent.py"))
@@ -33,6 +36,17 @@ ESTABLISHED, FIN_WAIT2 = 1, 5  # of TCP_INFO
 
 # no cookie is asked for on either side: no connection has to be made before to get one
 _FASTOPEN = 0x1 | 0x2 | 0x4 | 0x200
+
+
+@contextlib.contextmanager
+def available(what, *missing):
+    """Skips when the kernel has no such thing, or does not let us."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, *missing):
+            raise
+        pytest.skip(f"{what} is not available here: {errno.errorcode[error.errno]}")
 
 
 class Send(typing.NamedTuple):
