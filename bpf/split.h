@@ -21,6 +21,7 @@ enum {
 struct window {
 	__u64 sk;
 	__u64 ns;
+	__u64 timers; /* one of them runs its function just now */
 };
 
 struct {
@@ -51,13 +52,13 @@ static __always_inline void split_arrived(struct sock *sk)
 	}
 }
 
-/* A timer that ends may wake a task, and not for our data. */
-static __always_inline int split_timer(void)
+/* A timer that ends in between may wake a task, and not for our data. */
+static __always_inline int split_timer(bool begins)
 {
 	struct window *w = window();
 
 	if (w)
-		w->sk = 0;
+		w->timers = begins;
 	return 0;
 }
 
@@ -66,7 +67,7 @@ static __always_inline int split_waking(struct task_struct *task)
 	struct window *w = window();
 	struct task_state *ts;
 
-	if (!w || !w->sk)
+	if (!w || !w->sk || w->timers)
 		return 0;
 	if (bpf_ktime_get_ns() - w->ns > WINDOW_NS) {
 		w->sk = 0;
@@ -104,6 +105,11 @@ static __always_inline int split_switch(bool preempt, struct task_struct *prev,
 	if (w)
 		w->sk = 0;
 	ts = bpf_task_storage_get(&tasks, prev, NULL, 0);
+	/* Woken on its way to sleep, before it was switched out: it ran on. */
+	if (ts && ts->phase == PHASE_QUEUED) {
+		ts->run_ns = ts->wake_ns;
+		ts->phase = PHASE_RUNS;
+	}
 	if (ts && ts->phase == PHASE_RUNS) {
 		/* TASK_RUNNING is 0: it would have gone on. */
 		if (preempt || !prev_state) {

@@ -61,9 +61,15 @@ int BPF_PROG(waking, struct task_struct *task)
 }
 
 SEC("tp_btf/hrtimer_expire_entry")
+int BPF_PROG(timer_begins)
+{
+	return split_timer(true);
+}
+
+SEC("tp_btf/hrtimer_expire_exit")
 int BPF_PROG(timer_ends)
 {
-	return split_timer();
+	return split_timer(false);
 }
 
 SEC("tp_btf/sched_wakeup")

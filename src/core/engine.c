@@ -111,7 +111,8 @@ int engine_attach(struct engine *e)
 		e->skel->progs.switched,       e->skel->progs.queued,
 		e->skel->progs.waking,	       e->skel->progs.data_taken,
 		e->skel->progs.probe,	       e->skel->progs.data_ready,
-		e->skel->progs.state_change,   e->skel->progs.timer_ends,
+		e->skel->progs.state_change,   e->skel->progs.timer_begins,
+		e->skel->progs.timer_ends,
 	};
 	struct bpf_program *begins = e->skel->progs.call_begins, *ends = e->skel->progs.call_ends;
 	int err;

@@ -71,6 +71,7 @@ static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 		{ skel->progs.data_ready, cfg->pickup },
 		{ skel->progs.data_taken, cfg->pickup },
 		{ skel->progs.waking, cfg->split },
+		{ skel->progs.timer_begins, cfg->split },
 		{ skel->progs.timer_ends, cfg->split },
 		{ skel->progs.queued, cfg->split },
 		{ skel->progs.switched, cfg->split },

@@ -134,6 +134,21 @@ def test_asleep_until_data_come(any_path, family):
     assert later.wake > 0 and later.runq > 0
 
 
+def test_data_come_while_it_goes_to_sleep(veth):
+    """It is awake again before it slept, or just not; the sleep after that is the program's."""
+    with pinned(veth) as (_, rcv), tracing(rcv.ns) as tracer:
+        found = []
+        for step in range(24):
+            sends = [(10 + 2.5 * i, 1) for i in range(60)]
+            early = (4 - 0.5 * step) / 1000  # ms, before the sender's turn
+            result = rcv.schedule(sends, [(at - early, "epoll+1", 1) for at, _ in sends])
+            found += result.reads
+        rows = [Parts(row) for row in tracer.stop()[1]]
+    assert len(rows) == len(found) == 1440
+    for part, read in zip(rows, found):
+        assert part.app >= min(part.all, ms(read.woke, read.before))
+
+
 def test_other_connections_on_the_same_cpu(loopback, veth):
     """The timer that wakes a reader between epoll and read, while others' data arrive there."""
     pingpong = ping_pong(cpu=1)
@@ -257,8 +272,8 @@ def test_timer_close_behind_the_data(loopback):
         snd.pin(1)
         rcv.pin(1)
         # the sender needs some time for its send: arrivals before, at and after the timer
-        result = rcv.schedule([(10 * i, 100) for i in range(40)],
-                              [(10 * i + i / 200, "dontwait", 500) for i in range(40)])
+        result = rcv.schedule([(10 * i, 100) for i in range(24)],
+                              [(10 * i + i / 200, "dontwait", 500) for i in range(24)])
         status, rows, *_ = tracer.stop()
     taken = sum(read.nbytes > 0 for read in result.reads)
     assert status == 0 and len(rows) >= taken > 10
