@@ -4,7 +4,8 @@
 
 Every figure is a ratio or a difference within one run: against an empty BPF
 program attached beside ours, or in alternating pairs with and without tcplat.
-Parts: cost, start, rate, kept, and pickup-cost, pickup-kept, pickup-start. --write puts the result in docs/BENCHMARKS.md.
+Parts: cost, start, rate, kept; pickup-cost, pickup-kept, pickup-start; rtt-cost, rtt-kept,
+rtt-start. --write puts the result in docs/BENCHMARKS.md.
 """
 import argparse
 import os
@@ -13,8 +14,9 @@ import sys
 import lib
 import parts
 import pickup
+import rtt
 
-PARTS = {**parts.PARTS, **pickup.PARTS}
+PARTS = {**parts.PARTS, **pickup.PARTS, **rtt.PARTS}
 
 
 def main():
@@ -32,7 +34,7 @@ def main():
             print(f"bench: {name} ...", file=sys.stderr, flush=True)
             text.append(PARTS[name](args.quick))
             print(text[-1], flush=True)
-    text += [parts.NOTES, pickup.NOTES]
+    text += [parts.NOTES, pickup.NOTES, rtt.NOTES]
     if args.write:
         lib.write_doc("docs/BENCHMARKS.md", "\n".join(text))
     return 0

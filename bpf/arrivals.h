@@ -22,10 +22,6 @@
 #include "split.h"
 #include "where.h"
 
-/* seq and end_seq, the first members of struct tcp_skb_cb. */
-#define SKB_SEQ(skb) (*(__u32 *)&(skb)->cb[0])
-#define SKB_END(skb) (*(__u32 *)&(skb)->cb[4])
-
 /* Behind the data of a queued segment: a FIN takes a number, and no room. */
 #define SKB_DATA_END(skb) (SKB_SEQ(skb) + (skb)->len)
 
@@ -47,15 +43,19 @@ static __always_inline void pickup_judge(struct sock_state *st, struct tcp_sock 
 	st->netns = e.netns;
 }
 
-/* NULL where the socket is not wanted. reading: a reader has just taken something. */
+/*
+ * NULL where the socket is not wanted. st: its state, NULL where the caller has not looked.
+ * reading: a reader has just taken something.
+ */
 static __always_inline struct sock_state *pickup_state(struct sock *sk, struct tcp_sock *tp,
-						       bool reading)
+						       struct sock_state *st, bool reading)
 {
-	struct sock_state *st = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	__u32 first = tp->copied_seq, seq;
 	bool gone = false;
 	struct sk_buff *skb;
 
+	if (!st)
+		st = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!st) {
 		count(TCPLAT_LOST_NO_STATE);
 		return NULL;
@@ -152,10 +152,9 @@ static __always_inline bool has_holes(struct tcp_sock *tp)
 }
 
 /* tcp_probe: a packet for an established socket, before TCP looks at it. */
-static __always_inline int pickup_probe(struct sock *sk, struct sk_buff *skb)
+static __always_inline int pickup_probe(struct sock *sk, struct sk_buff *skb, struct sock_state *st)
 {
 	struct sk_buff *newest = sk->sk_receive_queue.prev;
-	struct sock_state *st;
 	struct tcp_sock *tp;
 	bool holes;
 
@@ -170,7 +169,7 @@ static __always_inline int pickup_probe(struct sock *sk, struct sk_buff *skb)
 	holes = has_holes(tp);
 	if (!sk->sk_receive_queue.qlen && !holes)
 		return 0;
-	st = pickup_state(sk, tp, false);
+	st = pickup_state(sk, tp, st, false);
 	if (!st)
 		return 0;
 	if (sk->sk_receive_queue.qlen)
@@ -202,7 +201,7 @@ static __always_inline int pickup_ready(struct sock *sk)
 		return 0;
 	if (cfg.split)
 		split_arrived(sk);
-	st = pickup_state(sk, tp, false);
+	st = pickup_state(sk, tp, NULL, false);
 	if (!st || (seen && st->pick & PICK_LAZY))
 		return 0;
 	/* The newest segment may be one that waited behind a hole until now. */
@@ -221,29 +220,30 @@ static __always_inline int pickup_ready(struct sock *sk)
  * its queue is noted: data that came with the SYN (TCP Fast Open), or before
  * our FIN.
  */
-static __always_inline void pickup_state_change(struct sock *sk, int oldstate, int newstate)
+static __noinline int pickup_state_change(struct sock *sk, int oldstate, int newstate)
 {
 	struct sk_buff *newest;
 	struct sock_state *st;
 	struct tcp_sock *tp;
 
 	if (!cfg.pickup || stopped || sk->sk_protocol != IPPROTO_TCP)
-		return;
+		return 0;
 	if (newstate == TCP_SYN_SENT) {
 		/* The same socket, another connection. */
 		st = bpf_sk_storage_get(&sockets, sk, NULL, 0);
 		if (st)
 			fifo_clear(sk, st);
-		return;
+		return 0;
 	}
 	if ((oldstate != TCP_SYN_RECV && oldstate != TCP_ESTABLISHED) || newstate == TCP_CLOSE ||
 	    !sk->sk_receive_queue.qlen)
-		return;
+		return 0;
 	newest = sk->sk_receive_queue.prev;
 	tp = bpf_skc_to_tcp_sock(sk);
-	st = tp ? pickup_state(sk, tp, false) : NULL;
+	st = tp ? pickup_state(sk, tp, NULL, false) : NULL;
 	if (st)
 		note_queue(sk, st, newest, 0);
+	return 0;
 }
 
 #endif /* TCPLAT_BPF_ARRIVALS_H */

@@ -19,10 +19,10 @@ static __always_inline void connect_deliver(struct tcplat_connect_event *c)
 	if (!tcplat_match_what(&cfg.filter, c->latency_ns, c->outcome))
 		return;
 	if (cfg.output == TCPLAT_OUT_ROWS) {
-		emit(&c->ev, sizeof(*c));
+		emit(&c->ev, sizeof(*c), c->ev.time_ns);
 		return;
 	}
-	tcplat_hist_key_of(&key, &c->ev, cfg.by, c->outcome);
+	tcplat_hist_key_of(&key, &c->ev, &cfg, c->outcome);
 	hist_add(&key, c->latency_ns);
 }
 
@@ -231,7 +231,7 @@ static __always_inline void connect_end(struct sock *sk, int oldstate, int newst
 	struct tcplat_connect_event c;
 	struct sock_state *st;
 	struct tcp_sock *tp;
-	__u8 flags;
+	__u16 flags;
 
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
@@ -250,7 +250,7 @@ static __always_inline void connect_end(struct sock *sk, int oldstate, int newst
 		return;
 	}
 	flags = st->flags;
-	st->flags = 0;
+	st->flags &= ~ST_OF_ATTEMPT;
 	if (flags & ST_UNSEEN)
 		connect_orphan(tp, true);
 	if (!(flags & ST_WANTED))
@@ -280,12 +280,12 @@ static __always_inline void connect_missed(struct sock *sk)
 	struct sock_state *st = bpf_sk_storage_get(&sockets, sk, NULL, 0);
 	struct tcplat_connect_event c;
 	struct tcp_sock *tp;
-	__u8 flags;
+	__u16 flags;
 
 	if (!st || !(st->flags & ST_PENDING))
 		return;
 	flags = st->flags;
-	st->flags = 0;
+	st->flags &= ~ST_OF_ATTEMPT;
 	if (!(flags & ST_WANTED))
 		return;
 	count(TCPLAT_CNT_ENDED);
@@ -295,8 +295,8 @@ static __always_inline void connect_missed(struct sock *sk)
 		count(TCPLAT_LOST_REENTERED);
 }
 
-static __always_inline int connect_state_change(struct sock *sk, int oldstate, int newstate,
-						int copy)
+/* A function of its own, as those of the other measurements: they share a stack of 512 bytes. */
+static __noinline int connect_state_change(struct sock *sk, int oldstate, int newstate, int copy)
 {
 	if (!cfg.connect || stopped || sk->sk_protocol != IPPROTO_TCP || oldstate == newstate)
 		return 0;

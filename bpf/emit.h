@@ -36,9 +36,10 @@ static __always_inline __u64 wake_flags(__u64 now)
 	return BPF_RB_NO_WAKEUP;
 }
 
-static __always_inline void emit(struct tcplat_event *e, __u64 size)
+/* now: the event may be older. */
+static __always_inline void emit(struct tcplat_event *e, __u64 size, __u64 now)
 {
-	if (bpf_ringbuf_output(&ring, e, size, wake_flags(e->time_ns)))
+	if (bpf_ringbuf_output(&ring, e, size, wake_flags(now)))
 		count(TCPLAT_LOST_RING_FULL);
 }
 

@@ -33,12 +33,6 @@ enum {
 	PICK_EAGER = 1 << 7,   /* once they were not, so that each must be noted */
 };
 
-/* a is behind b in sequence space, RFC 9293 section 3.4. */
-static __always_inline bool after(__u32 a, __u32 b)
-{
-	return (__s32)(a - b) > 0;
-}
-
 /* No room: the newest entry takes the arrival in, and keeps its older time. */
 static __always_inline void fifo_merge(__u32 *end, __u16 *segs, __u32 new_end)
 {
@@ -167,9 +161,7 @@ static __always_inline bool fifo_pop(struct sock_state *st, struct fifo *f, __u3
 		*e = (struct fifo_entry){ st->when[0], st->end[0], 1 };
 		st->near--;
 		st->when[0] = st->when[1];
-		st->when[1] = st->when[2];
 		st->end[0] = st->end[1];
-		st->end[1] = st->end[2];
 		return true;
 	}
 	if (!f || !f->n)
@@ -184,6 +176,6 @@ static __always_inline bool fifo_pop(struct sock_state *st, struct fifo *f, __u3
 	return true;
 }
 
-_Static_assert(NEAR == 3, "fifo_pop() moves each entry by hand");
+_Static_assert(NEAR == 2, "fifo_pop() moves each entry by hand");
 
 #endif /* TCPLAT_BPF_FIFO_H */

@@ -29,6 +29,14 @@ struct {
 	__type(value, __u32);
 } hist_spare SEC(".maps");
 
+/* Keys that stand for all the others find room always: one for each kind and outcome. */
+#define REST_KEYS (TCPLAT_NR_KINDS + TCPLAT_NR_OUTCOMES)
+
+static __always_inline __u32 hist_room(void)
+{
+	return cfg.rest && cfg.max_keys > REST_KEYS ? cfg.max_keys - REST_KEYS : cfg.max_keys;
+}
+
 static __always_inline bool hist_new_slot(const struct tcplat_hist_key *key, __u32 *slot)
 {
 	struct tcplat_hist_slot *s;
@@ -36,7 +44,7 @@ static __always_inline bool hist_new_slot(const struct tcplat_hist_key *key, __u
 
 	if (bpf_map_pop_elem(&hist_spare, &idx)) {
 		/* The test first: a full table must not push the index on and on. */
-		if (hist_used >= cfg.max_keys)
+		if (hist_used >= (key->rest ? cfg.max_keys : hist_room()))
 			return false;
 		idx = __sync_fetch_and_add(&hist_used, 1);
 		if (idx >= cfg.max_keys)
@@ -60,15 +68,27 @@ static __always_inline bool hist_new_slot(const struct tcplat_hist_key *key, __u
 	return true;
 }
 
-/* Raise *p to v; every failed try means that another CPU raised it. */
+struct raise {
+	__u64 *p;
+	__u64 v;
+};
+
+/* Every failed try means that another CPU raised it. */
+static long raise_once(__u32 i, struct raise *r)
+{
+	__u64 old = *(volatile __u64 *)r->p;
+
+	(void)i;
+	return old >= r->v || __sync_val_compare_and_swap(r->p, old, r->v) == old;
+}
+
+/* Raise *p to v. A call, because it is rare and the verifier would follow each turn. */
 static __always_inline void raise_to(__u64 *p, __u64 v)
 {
-	for (int i = 0; i < 64; i++) {
-		__u64 old = *(volatile __u64 *)p;
+	struct raise r = { p, v };
 
-		if (old >= v || __sync_val_compare_and_swap(p, old, v) == old)
-			return;
-	}
+	if (*(volatile __u64 *)p < v)
+		bpf_loop(64, raise_once, &r, 0);
 }
 
 /*
@@ -87,6 +107,17 @@ __noinline __u32 hist_find(const struct tcplat_hist_key *key)
 	have = bpf_map_lookup_elem(&hist_index, &copy);
 	if (have)
 		return *have + 1;
+	if (hist_new_slot(&copy, &slot))
+		return slot + 1;
+	if (!cfg.rest)
+		return 0;
+	__builtin_memset(&copy, 0, sizeof(copy));
+	copy.kind = key->kind;
+	copy.outcome = key->outcome;
+	copy.rest = 1;
+	have = bpf_map_lookup_elem(&hist_index, &copy);
+	if (have)
+		return *have + 1;
 	return hist_new_slot(&copy, &slot) ? slot + 1 : 0;
 }
 
@@ -95,26 +126,40 @@ static __always_inline struct tcplat_hist_slot *hist_at(__u32 cell)
 	return bpf_map_lookup_elem(&hist_slots, &cell);
 }
 
-/*
- * slot: as from hist_find(). Where there is none, the value is counted as lost.
- * alone: no other program counts for this key, so that in a cell of its own CPU
- * nothing can come in between (a program is never run inside itself there).
- */
-__noinline int hist_count(__u32 slot, __u64 ns, bool alone)
+/* Not static, so that the verifier follows its many ways once, and none of them further. */
+__noinline __u32 hist_bucket(__u64 ns)
+{
+	return tcplat_hist_bucket(tcplat_hist_steps(ns, cfg.hist_step_ns));
+}
+
+/* Who else may count for that key at this moment, on this CPU. */
+enum hist_how {
+	/* Nobody: plain adds, in the CPU's own cell. A program never runs inside itself. */
+	HIST_ALONE,
+	/* One that is alone there, so not in its cells. */
+	HIST_BESIDE,
+	/* Others like this one. */
+	HIST_AMONG,
+};
+
+/* slot: as from hist_find(). Where there is none, the value is counted as lost. */
+__noinline int hist_count(__u32 slot, __u64 ns, __u32 how)
 {
 	__u32 cpu = bpf_get_smp_processor_id(), bucket;
 	struct tcplat_hist_slot *s = NULL;
 
+	if (how == HIST_BESIDE)
+		cpu = ~0U;
 	if (slot)
 		s = hist_at(tcplat_hist_cell(&cfg, hist_epoch & 1, slot - 1, cpu));
 	if (!s) {
 		count(TCPLAT_LOST_KEYS_FULL);
 		return 0;
 	}
-	bucket = tcplat_hist_bucket(tcplat_hist_steps(ns, cfg.hist_step_ns));
+	bucket = hist_bucket(ns);
 	if (bucket >= TCPLAT_HIST_BUCKETS)
 		return 0;
-	if (alone && slot <= cfg.hist_hot && cpu < cfg.hist_cpus) {
+	if (how == HIST_ALONE && slot <= cfg.hist_hot && cpu < cfg.hist_cpus) {
 		s->counts[bucket]++;
 		s->sum_ns += ns;
 		if (s->inv_min_ns < ~ns)
@@ -130,9 +175,21 @@ __noinline int hist_count(__u32 slot, __u64 ns, bool alone)
 	return 0;
 }
 
+/* Segments sent again, beside the samples of that slot. */
+static __always_inline void hist_retransmitted(__u32 slot, __u32 segments)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+	struct tcplat_hist_slot *s = NULL;
+
+	if (slot)
+		s = hist_at(tcplat_hist_cell(&cfg, hist_epoch & 1, slot - 1, cpu));
+	if (s)
+		__sync_fetch_and_add(&s->retransmits, segments);
+}
+
 static __always_inline void hist_add(const struct tcplat_hist_key *key, __u64 ns)
 {
-	hist_count(hist_find(key), ns, false);
+	hist_count(hist_find(key), ns, HIST_AMONG);
 }
 
 #endif /* TCPLAT_BPF_HIST_H */

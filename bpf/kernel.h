@@ -55,9 +55,10 @@ enum {
 #define NSEC_PER_USEC 1000ULL
 #define NSEC_PER_MSEC 1000000ULL
 
-#define PF_IO_WORKER 0x10 /* include/linux/sched.h */
-#define TCPHDR_FIN 0x01	  /* include/net/tcp.h */
-#define TCP_FLAGS_AT 13	  /* byte of the header, RFC 9293 section 3.1 */
+#define PF_IO_WORKER 0x10   /* include/linux/sched.h */
+#define OWNER_MAX_LEVELS 16 /* of cgroups; more are not looked at */
+#define TCPHDR_FIN 0x01	    /* include/net/tcp.h */
+#define TCP_FLAGS_AT 13	    /* byte of the header, RFC 9293 section 3.1 */
 
 /*
  * A pointer that is followed by a plain load makes the verifier search all of the
@@ -144,8 +145,38 @@ struct rb_root {
 	struct rb_node *rb_node;
 };
 
+struct tcp_rack {
+	__u64 mstamp;  /* when the newest segment acknowledged left, us */
+	__u32 rtt_us;  /* of the segment acknowledged last */
+	__u32 end_seq; /* of the newest one */
+};
+
+struct tcp_options_received {
+	__u16 sack_ok : 3;
+};
+
+struct minmax_sample {
+	__u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
+};
+
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	struct tcp_rack rack;
+	struct tcp_options_received rx_opt;
+	struct minmax rtt_min;
+	struct {
+		__u32 rtt_us; /* times eight */
+		__u32 seq;
+	} rcv_rtt_est;
+	__u32 delivered;
+	__u64 delivered_mstamp; /* us, as first_tx_mstamp */
+	__u64 first_tx_mstamp;
+	__u32 snd_una;
+	__u32 snd_nxt;
 	__u32 srtt_us; /* smoothed, times eight */
 	__u32 total_retrans;
 	__u16 total_rto;      /* since 6.7 */
@@ -182,9 +213,33 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	int level;
+	struct kernfs_node *kn;
+	struct cgroup *ancestors[];
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp; /* of the cgroup v2 hierarchy */
+};
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
+};
+
 struct task_struct {
 	int pid;
 	int tgid;
+	const struct cred *cred;
+	struct css_set *cgroups;
 	unsigned int flags;
 	char comm[16];
 	struct task_struct *group_leader;
@@ -192,6 +247,17 @@ struct task_struct {
 };
 
 #pragma clang attribute pop
+
+/* The first members of struct tcp_skb_cb. */
+#define SKB_SEQ(skb) (*(__u32 *)&(skb)->cb[0])
+#define SKB_END(skb) (*(__u32 *)&(skb)->cb[4])
+#define SKB_SEGS(skb) (*(__u16 *)&(skb)->cb[8])
+
+/* a is behind b in sequence space, RFC 9293 section 3.4. */
+static __always_inline bool after(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) > 0;
+}
 
 /*
  * Contexts of iterators, include/linux/bpf.h: every member takes eight bytes

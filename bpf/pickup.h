@@ -45,7 +45,7 @@ static __always_inline void pickup_parts(struct tcplat_pickup_event *p)
 	__u64 parts[] = { 0, p->wake_ns, p->runq_ns, p->latency_ns - p->wake_ns - p->runq_ns };
 	struct tcplat_hist_key key;
 
-	tcplat_hist_key_of(&key, &p->ev, cfg.by, 0);
+	tcplat_hist_key_of(&key, &p->ev, &cfg, 0);
 	for (int i = TCPLAT_PART_WAKE; i < TCPLAT_NR_PARTS; i++) {
 		__u32 slot;
 
@@ -53,7 +53,7 @@ static __always_inline void pickup_parts(struct tcplat_pickup_event *p)
 		slot = hist_find(&key);
 		/* One that has no room is counted once, as a whole. */
 		if (slot)
-			hist_count(slot, parts[i], true);
+			hist_count(slot, parts[i], HIST_ALONE);
 	}
 }
 
@@ -64,10 +64,10 @@ static __always_inline void pickup_deliver(struct pickup_read *x)
 	if (!tcplat_match_what(&cfg.filter, p->latency_ns, ~0U))
 		return;
 	if (cfg.output == TCPLAT_OUT_ROWS) {
-		emit(&p->ev, cfg.split ? sizeof(*p) : TCPLAT_PICKUP_PLAIN);
+		emit(&p->ev, cfg.split ? sizeof(*p) : TCPLAT_PICKUP_PLAIN, p->ev.time_ns);
 		return;
 	}
-	hist_count(x->said->slot, p->latency_ns, true);
+	hist_count(x->said->slot, p->latency_ns, HIST_ALONE);
 	if (cfg.split)
 		pickup_parts(p);
 }
@@ -127,7 +127,7 @@ static __always_inline __u32 pickup_slot(struct pickup_read *x, struct tcp_sock 
 	if (!ends_of(&x->said->p.ev, tp))
 		return 0;
 	x->said->p.ev.netns = st->netns;
-	tcplat_hist_key_of(&key, &x->said->p.ev, cfg.by, 0);
+	tcplat_hist_key_of(&key, &x->said->p.ev, &cfg, 0);
 	st->slot = hist_find(&key);
 	return st->slot;
 }
@@ -280,7 +280,7 @@ static __always_inline void pickup_style(struct pickup_read *x)
 }
 
 /* tcp_rcv_space_adjust: a reader has moved copied_seq, or has only peeked. */
-static __always_inline int pickup_taken(struct sock *sk)
+static __noinline int pickup_taken(struct sock *sk, struct sock_state *st)
 {
 	struct pickup_read x = { .sk = sk, .first = sk->sk_receive_queue.next };
 	struct pickup_said *said;
@@ -292,7 +292,7 @@ static __always_inline int pickup_taken(struct sock *sk)
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return 0;
-	x.st = pickup_state(sk, tp, true);
+	x.st = pickup_state(sk, tp, st, true);
 	if (!x.st)
 		return 0;
 	x.said = said = bpf_map_lookup_elem(&reads, &zero);

@@ -32,45 +32,67 @@ static __always_inline void count(enum tcplat_counter c)
 	__sync_fetch_and_add(&counters[c], 1);
 }
 
+/* sock_state.flags */
 enum {
+	/* connect */
 	ST_PENDING = 1 << 0, /* an attempt is under way */
 	ST_WANTED = 1 << 1,  /* its owner passed the filters */
 	ST_UNSEEN = 1 << 2,  /* it began before tracing */
 	ST_SIMULT = 1 << 3,  /* it went through SYN_RECV: simultaneous open */
+	ST_OF_ATTEMPT = ST_PENDING | ST_WANTED | ST_UNSEEN | ST_SIMULT,
+	/* owner.h */
+	ST_OWNED = 1 << 4, /* pid, tid, comm and cgroup_id say whose it is */
+	ST_FINAL = 1 << 5, /* and will go on to do so */
+	ST_MINE = 1 << 6,  /* the owner passed the filters */
+	ST_OF_OWNER = ST_OWNED | ST_FINAL | ST_MINE,
+	/* rtt */
+	ST_SETTLED = 1 << 7, /* what follows is known */
+	ST_RTT = 1 << 8,     /* the filters on addresses let it through */
+	ST_SACK = 1 << 9,
+	ST_RETRANS = 1 << 10, /* what is below retrans_end may have been sent again */
+	ST_HELD = 1 << 11,    /* last_us is the handshake's, and waits for the owner */
+	ST_LAST = 1 << 12,    /* last_us is the sample before */
 };
 
 /* Arrivals that a socket's own state holds; more wait in its deep FIFO. */
-#define NEAR 3
+#define NEAR 2
 
 /*
  * For every socket that we look at; lives and dies with it. Packets and reads are
  * often on different CPUs, which then pass a cache line to and fro if both write
- * it: what every packet looks at comes first, and what every read writes is in
- * another line (the kernel puts a value 8 bytes into one).
+ * it: what packets look at comes first, and what reads do is in another line (the
+ * kernel puts a value 8 bytes into one).
  */
 struct sock_state {
-	__u8 pick;    /* see fifo.h */
-	__u8 flags;   /* ST_ */
-	__u8 mark;    /* the state that was last entered, as seen by a hook */
-	__u8 mark_by; /* by which copy of the hook */
-	__u32 slot;   /* of its histogram, plus one */
+	__u16 flags;
+	__u8 mark;	/* the state that was last entered, as seen by a hook */
+	__u8 mark_by;	/* by which copy of the hook */
+	__u32 rtt_slot; /* of its histogram, plus one */
 	__u64 cgroup_id;
 	__u32 pid;
-	__u32 tid;
+	__u32 seen_delivered; /* tcp_sock.delivered when we last looked */
 	char comm[TCPLAT_COMM_LEN];
+	__u32 seen_end; /* and rack.end_seq; without SACK, snd_una */
+	__u32 seen_us;	/* and rack.rtt_us; without SACK, srtt_us */
+	__u32 retrans_end;
+	__u32 last_us;
+
+	__u8 pick; /* see fifo.h */
+	__u8 near; /* how many of end and when are in use */
+	__u8 read; /* somebody has read from it */
+	__u8 pad;
+	__u32 slot;	/* of the histogram of pickups, plus one */
+	__u32 last_end; /* what has arrived, as far as it was noted */
+	__u32 taken;	/* what has been taken, as far as it was noted */
+	__u32 netns;
+	__u32 fill_end;
+	__u32 ooo; /* rcv_ooopack when sk_data_ready noted an arrival */
+	__u32 tid;
+	__u32 end[NEAR];
 	union {
 		__u64 start_ns;	 /* of an attempt under way */
 		__u64 filled_ns; /* stamp of what filled a hole last, up to fill_end */
 	};
-	__u32 fill_end;
-	__u32 ooo; /* rcv_ooopack when sk_data_ready noted an arrival */
-
-	__u32 last_end; /* what has arrived, as far as it was noted */
-	__u32 taken;	/* what has been taken, as far as it was noted */
-	__u32 near;	/* how many of end and when are in use */
-	__u32 netns;
-	__u32 end[NEAR];
-	__u32 pad;
 	__u64 when[NEAR];
 };
 
@@ -78,12 +100,12 @@ struct sock_state {
  * The kernel allocates 72 bytes more than a value has, in powers of two and
  * half-way between: 120 make it 192, and 440 below 512.
  */
-_Static_assert(__builtin_offsetof(struct sock_state, last_end) == 56, "a cache line");
+_Static_assert(__builtin_offsetof(struct sock_state, pick) == 56, "a cache line");
 _Static_assert(sizeof(struct sock_state) <= 120, "state per socket");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, int);
 	__type(value, struct sock_state);
 } sockets SEC(".maps");

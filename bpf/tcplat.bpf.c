@@ -9,6 +9,7 @@
 #include "connect.h"
 #include "call.h"
 #include "pickup.h"
+#include "rtt.h"
 #include "sweep.h"
 
 /* BPF_PROG() names a context that these hooks have no use for. */
@@ -18,8 +19,10 @@
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_change_1, struct sock *sk, int oldstate, int newstate)
 {
+	connect_state_change(sk, oldstate, newstate, 1);
+	rtt_state_change(sk, oldstate, newstate);
 	pickup_state_change(sk, oldstate, newstate);
-	return connect_state_change(sk, oldstate, newstate, 1);
+	return 0;
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -32,6 +35,7 @@ int BPF_PROG(state_change_2, struct sock *sk, int oldstate, int newstate)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
 {
+	rtt_state_change(sk, oldstate, newstate);
 	pickup_state_change(sk, oldstate, newstate);
 	return 0;
 }
@@ -39,7 +43,18 @@ int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
 SEC("tp_btf/tcp_probe")
 int BPF_PROG(probe, struct sock *sk, struct sk_buff *skb)
 {
-	return pickup_probe(sk, skb);
+	struct sock_state *st = cfg.rtt ? rtt_packet(sk) : NULL;
+
+	return cfg.pickup ? pickup_probe(sk, skb, st) : 0;
+}
+
+/* Since 6.17 with a third argument, and for attempts that failed too. */
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(retransmitted, struct sock *sk, struct sk_buff *skb)
+{
+	if (cfg.retrans_err && (int)ctx[2])
+		return 0;
+	return rtt_retransmitted(sk, skb);
 }
 
 SEC("tp_btf/sk_data_ready")
@@ -51,7 +66,9 @@ int BPF_PROG(data_ready, struct sock *sk)
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(data_taken, struct sock *sk)
 {
-	return pickup_taken(sk);
+	struct sock_state *st = cfg.owners ? rtt_reader(sk) : NULL;
+
+	return cfg.pickup ? pickup_taken(sk, st) : 0;
 }
 
 SEC("tp_btf/sched_waking")
@@ -114,6 +131,18 @@ SEC("iter/task_file")
 int baseline(struct bpf_iter__task_file *ctx)
 {
 	return mark_unseen(ctx);
+}
+
+SEC("iter/task_file")
+int own(struct bpf_iter__task_file *ctx)
+{
+	return owner_found(ctx);
+}
+
+SEC("iter/bpf_sk_storage_map")
+int collect(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	return rtt_collect(ctx);
 }
 
 SEC("iter/bpf_sk_storage_map")

@@ -5,7 +5,9 @@
 demo.py TCPLAT          runs tcplat over the traffic below and says how to go on
 demo.py traffic DIR     makes connections (a child of tcplat)
 demo.py readers         sends data and reads them, early and late (a child of tcplat)
+demo.py host DIR        some seconds of all that a host does (a child of tcplat)
 demo.py client NAME ADDR PORT SECONDS   one connect, by a process of that name
+demo.py ask NAME ADDR PORT SECONDS      questions and answers for so long
 
 All traffic stays on loopback and between two network namespaces that are made
 here and removed again.
@@ -13,6 +15,7 @@ here and removed again.
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -35,10 +38,13 @@ def client(name, addr, port, seconds):
             s.connect((addr, int(port)))
 
 
-def run_client(name, addr, port, seconds=3.0, netns=None):
+def command(what, name, addr, port, seconds, netns=None):
     into = ["ip", "netns", "exec", netns] if netns else []
-    subprocess.run([*into, PYTHON, ME, "client", name, addr, str(port), str(seconds)],
-                   check=False, timeout=8)
+    return [*into, PYTHON, ME, what, name, addr, str(port), str(seconds)]
+
+
+def run_client(name, addr, port, seconds=3.0, netns=None):
+    subprocess.run(command("client", name, addr, port, seconds, netns), check=False, timeout=8)
 
 
 def serve(family, addr):
@@ -97,12 +103,15 @@ def slow_path(build):
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+CLOSE = "while True: s.accept()[0].close()\n"
+ECHO = "c=s.accept()[0]\nwhile True: c.sendall(c.recv(9999))\n"
+
+
 @contextlib.contextmanager
-def far_server():
+def far_server(then=CLOSE):
     code = ("import socket,sys\n"
             "s=socket.create_server(('::',7000),family=socket.AF_INET6,dualstack_ipv6=True)\n"
-            "print('ready',flush=True)\n"
-            "while True: s.accept()[0].close()\n")
+            "print('ready',flush=True)\n") + then
     with subprocess.Popen(["ip", "netns", "exec", B, PYTHON, "-c", code],
                           stdout=subprocess.PIPE, text=True) as p:
         try:
@@ -173,6 +182,61 @@ def readers():
     b.close()
 
 
+def ask(name, addr, port, seconds):
+    """A question and its answer, one after the other."""
+    name_me(name)
+    until = time.monotonic() + float(seconds)
+    with contextlib.suppress(OSError), socket.create_connection((addr, int(port))) as s:
+        while time.monotonic() < until:
+            s.sendall(b"x" * 200)
+            s.recv(4096)
+            time.sleep(0.005)
+
+
+def answer(name, late_s):
+    """A server in a process of its own that looks at its data so much later; its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    if os.fork():
+        return listener.getsockname()[1]
+    name_me(name)
+    with contextlib.suppress(OSError):
+        c = listener.accept()[0]
+        while select.select([c], [], [], 5)[0]:
+            time.sleep(late_s)
+            data = c.recv(4096)
+            if not data:
+                break
+            c.sendall(data)
+    os._exit(0)
+
+
+def host(build, seconds=3.2):
+    prompt, late = answer("prompt", 0), answer("late", 0.03)
+    asking = [subprocess.Popen(command("ask", "web", "127.0.0.1", port, seconds))
+              for port in (prompt, late)]
+    try:
+        with slow_path(build) as control, far_server(ECHO):
+            control("loss 5,5")
+            asking.append(subprocess.Popen(command("ask", "sync", "10.77.0.2", 7000, seconds, A)))
+            wrong_ports(asking)
+    except (OSError, subprocess.SubprocessError) as e:
+        print(f"demo: no slow path on this host ({e}); loopback only", file=sys.stderr)
+        wrong_ports(asking)
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+def wrong_ports(asking):
+    """Until the others have ended."""
+    port = free_port()
+    while any(p.poll() is None for p in asking):
+        run_client("typo", "127.0.0.1", port)
+        time.sleep(0.2)
+
+
 NEXT_CONNECT = """
 Each row is one connection that a program of this host tried to open. Loopback
 takes microseconds; `wrong-port` found no listener. Over a line of 40 ms each way
@@ -181,12 +245,19 @@ takes microseconds; `wrong-port` found no listener. Over a line of 40 ms each wa
 `impatient` gave up, and `no-route` never sent a SYN at all.
 """
 
-NEXT = """
+NEXT_PICKUP = """
 Each row is one segment, and how long it waited for the program. `waits-for-data`
 was asleep in recv(): all that passed is the wake-up. `is-busy` was elsewhere while
 three segments came, 100, 50 and 20 ms before it took them with one read: APP.
+"""
+
+NEXT = """
+All of it at once, as a host sees it: `web` asks two servers of this host, of which
+`late` looks at its data 30 ms after they came (PICKUP); `sync` asks a server 80 ms
+away (RTT) over a line that loses 5 % of the packets; `typo` still has the wrong port.
 
 Go on with:
+  sudo ./dev run -i 1                           this host, live, until Ctrl-C
   sudo ./dev run connect                        every attempt on this host, live
   sudo ./dev run connect --failed               only what did not succeed
   sudo ./dev run connect --min 100ms            only what was slow
@@ -194,7 +265,9 @@ Go on with:
   sudo ./dev run connect --hist --by raddr -d 10   distributions by peer
   sudo ./dev run pickup --hist --by comm,lport -i 1   who lets data wait, each second
   sudo ./dev run pickup --min 10ms --split      only long waits, and where they went
-  ./build/tcplat connect --help                 all options
+  sudo ./dev run rtt -i 1                       round trips by remote address
+  sudo ./dev run rtt --heatmap                  and how they change
+  ./build/tcplat --help                         all views
 """
 
 
@@ -209,6 +282,11 @@ def demo(tcplat):
     print(NEXT_CONNECT)
     print("tcplat pickup --split, the same:\n", flush=True)
     status = trace(tcplat, "pickup", "--split", "--", PYTHON, ME, "readers")
+    if status:
+        return status
+    print(NEXT_PICKUP)
+    print("tcplat, all measurements of a host:\n", flush=True)
+    status = trace(tcplat, "--", PYTHON, ME, "host", build)
     if status == 0:
         print(NEXT)
     return status
@@ -220,13 +298,13 @@ def trace(*argv):
 
 
 def main(argv):
-    if len(argv) == 6 and argv[1] == "client":
-        client(*argv[2:])
+    if len(argv) == 6 and argv[1] in ("client", "ask"):
+        (client if argv[1] == "client" else ask)(*argv[2:])
         return 0
-    if len(argv) == 3 and argv[1] == "traffic":
+    if len(argv) == 3 and argv[1] in ("traffic", "host"):
         # Exit through the clean-up when tcplat passes a signal on.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        traffic(argv[2])
+        (traffic if argv[1] == "traffic" else host)(argv[2])
         return 0
     if argv[1:] == ["readers"]:
         readers()

@@ -11,18 +11,19 @@
 #include "core/log.h"
 #include "tools/tool.h"
 
-static const struct tool *const names[] = { &tool_tcpconnlat, &tool_tcppktlat };
-static const struct tool *const views[] = { &tool_connect, &tool_pickup };
+static const struct tool *const names[] = { &tool_tcpconnlat, &tool_tcppktlat, &tool_tcprtt };
+static const struct tool *const views[] = { &tool_connect, &tool_pickup, &tool_rtt };
 
 static void print_help(void)
 {
-	printf("Usage: tcplat VIEW [OPTIONS] [-- COMMAND [ARG...]]\n\n"
+	printf("Usage: tcplat [VIEW] [OPTIONS] [-- COMMAND [ARG...]]\n\n"
 	       "Is it the network, the kernel, the peer, or my own program? TCP latency, traced\n"
-	       "in the kernel.\n\nViews:\n");
+	       "in the kernel. Without a view: a summary of the host each second.\n\nViews:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(views); i++)
 		printf("  %-10s %s\n", views[i]->name, views[i]->summary);
-	printf("\n`tcplat VIEW --help` lists its options. --features prints what this kernel lets us "
-	       "see,\n--version the version. Under the name of an original tool (");
+	printf("\n`tcplat VIEW --help` lists its options, `tcplat -d 1s --help` those of the "
+	       "summary.\n--features prints what this kernel lets us see, --version the version. "
+	       "Under the name\nof an original tool (");
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		printf("%s%s", i ? ", " : "", names[i]->name);
 	printf("),\nit takes that tool's options.\n");
@@ -39,7 +40,7 @@ static int finish(int status)
 
 static int tcplat(int argc, char **argv)
 {
-	const char *word = argc > 1 ? argv[1] : "--help";
+	const char *word = argc > 1 ? argv[1] : "--";
 
 	if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
 		print_help();
@@ -55,10 +56,8 @@ static int tcplat(int argc, char **argv)
 		if (!strcmp(word, views[i]->name))
 			return views[i]->run(argc - 1, argv + 1);
 	if (*word == '-')
-		log_error("'%s': give a view first, such as `tcplat connect %s`; see --help", word,
-			  word);
-	else
-		log_error("'%s' is no view; see --help", word);
+		return tool_live.run(argc, argv);
+	log_error("'%s' is no view; see --help", word);
 	return EXIT_USAGE;
 }
 

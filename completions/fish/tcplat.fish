@@ -18,6 +18,16 @@ function __tcplat_in_view
     and not __tcplat_in_command
 end
 
+# Without a view, which is where one would stand.
+function __tcplat_in_summary
+    set -l words (commandline -opc)
+    not __tcplat_in_command
+    and begin
+        test (count $words) -eq 1
+        or string match -q -- '-*' $words[2]
+    end
+end
+
 # As if COMMAND stood on a line of its own.
 function __tcplat_command
     set -l words (commandline -opc)
@@ -61,48 +71,51 @@ function __tcplat_cgroup
     end
 end
 
-for name in tcplat tcpconnlat tcppktlat
+for name in tcplat tcpconnlat tcppktlat tcprtt
     complete -c $name -f
     complete -c $name -n __tcplat_in_command -a '(__tcplat_command)'
 end
 
 complete -c tcplat -n __tcplat_needs_view -a connect -d 'Latency and outcome of the connections this host opens'
 complete -c tcplat -n __tcplat_needs_view -a pickup -d 'How long received data waits for the program'
-complete -c tcplat -n __tcplat_needs_view -l features -d 'Print what this kernel lets us see'
-complete -c tcplat -n __tcplat_needs_view -s h -l help -d 'Print the views'
-complete -c tcplat -n __tcplat_needs_view -s V -l version -d 'Print the version'
+complete -c tcplat -n __tcplat_needs_view -a rtt -d 'Round-trip times by peer, port or program'
 
-set -l view '__tcplat_in_view connect pickup'
-complete -c tcplat -n $view -s p -l pid -xa '(__fish_complete_pids)' -d 'Only this process'
-complete -c tcplat -n $view -l tid -x -d 'Only this thread'
-complete -c tcplat -n $view -l uid -xa '(__fish_complete_users)' -d 'Only processes of this user'
-complete -c tcplat -n $view -l comm -x -d 'Only processes of this name'
-complete -c tcplat -n $view -s l -l lport -x -d 'Only these local ports'
-complete -c tcplat -n $view -s r -l rport -x -d 'Only these remote ports'
-complete -c tcplat -n $view -s L -l laddr -x -d 'Only this local address or subnet'
-complete -c tcplat -n $view -s R -l raddr -x -d 'Only this remote address or subnet'
-complete -c tcplat -n $view -s 4 -l ipv4 -d 'Only IPv4'
-complete -c tcplat -n $view -s 6 -l ipv6 -d 'Only IPv6'
-complete -c tcplat -n $view -l netns -xa '(__tcplat_netns)' -d 'Only this network namespace'
-complete -c tcplat -n $view -l cgroup -xa '(__tcplat_cgroup)' -d 'Only processes in this group or below'
+set -l view '__tcplat_in_view connect pickup rtt'
+set -l shared "$view; or __tcplat_in_summary"
+complete -c tcplat -n $shared -s p -l pid -xa '(__fish_complete_pids)' -d 'Only this process'
+complete -c tcplat -n $shared -l tid -x -d 'Only this thread'
+complete -c tcplat -n $shared -l uid -xa '(__fish_complete_users)' -d 'Only processes of this user'
+complete -c tcplat -n $shared -l comm -x -d 'Only processes of this name'
+complete -c tcplat -n $shared -s l -l lport -x -d 'Only these local ports'
+complete -c tcplat -n $shared -s r -l rport -x -d 'Only these remote ports'
+complete -c tcplat -n $shared -s L -l laddr -x -d 'Only this local address or subnet'
+complete -c tcplat -n $shared -s R -l raddr -x -d 'Only this remote address or subnet'
+complete -c tcplat -n $shared -s 4 -l ipv4 -d 'Only IPv4'
+complete -c tcplat -n $shared -s 6 -l ipv6 -d 'Only IPv6'
+complete -c tcplat -n $shared -l netns -xa '(__tcplat_netns)' -d 'Only this network namespace'
+complete -c tcplat -n $shared -l cgroup -xa '(__tcplat_cgroup)' -d 'Only processes in this group or below'
 complete -c tcplat -n $view -l min -x -d 'Only latencies of at least this'
-complete -c tcplat -n $view -l json -d 'JSON Lines'
-complete -c tcplat -n $view -l hist -d 'Histograms instead of rows'
-complete -c tcplat -n $view -s i -l interval -x -d 'Print histograms this often'
-complete -c tcplat -n $view -s d -l duration -x -d 'End after this time'
+complete -c tcplat -n $shared -l json -d 'JSON Lines'
+complete -c tcplat -n $view -l hist -d 'Histograms'
+complete -c tcplat -n $view -l stats -d 'Of each histogram one line'
+complete -c tcplat -n $view -l heatmap -d 'Time across, latency down'
+complete -c tcplat -n $view -l sort -xa 'count p99 max' -d 'Which histograms come first'
+complete -c tcplat -n $shared -l top -x -d 'Only so many'
+complete -c tcplat -n $shared -s i -l interval -x -d 'Print this often'
+complete -c tcplat -n $shared -s d -l duration -x -d 'End after this time'
 complete -c tcplat -n $view -s t -l timestamp -d 'Begin rows with the time of day'
 complete -c tcplat -n $view -s w -l wide -d 'Room for IPv6 addresses from the start'
-complete -c tcplat -n $view -s o -l output -rF -d 'Write to this file'
+complete -c tcplat -n $shared -s o -l output -rF -d 'Write to this file'
 complete -c tcplat -n $view -l max-events -x -d 'End after this many rows'
-complete -c tcplat -n $view -s a -l all -d 'Trace everything while the command runs'
-complete -c tcplat -n $view -s u -l user -xa '(__fish_complete_users)' -d 'Run the command as this user'
-complete -c tcplat -n $view -l features -d 'Print what this kernel lets us see'
+complete -c tcplat -n $shared -s a -l all -d 'Trace everything while the command runs'
+complete -c tcplat -n $shared -s u -l user -xa '(__fish_complete_users)' -d 'Run the command as this user'
+complete -c tcplat -n $shared -l features -d 'Print what this kernel lets us see'
 complete -c tcplat -n $view -l replay -rF -d 'Read recorded JSON Lines'
 complete -c tcplat -n $view -l buffer -xa '64k 256k 1m 4m 16m 64m 256m 1g' -d 'Size of the ring buffer'
-complete -c tcplat -n $view -l max-keys -x -d 'Most keys of --by'
-complete -c tcplat -n $view -s v -l verbose -d 'Say what is attached'
-complete -c tcplat -n $view -s h -l help -d 'Print the options'
-complete -c tcplat -n $view -s V -l version -d 'Print the version'
+complete -c tcplat -n $shared -l max-keys -x -d 'Most keys that are counted'
+complete -c tcplat -n $shared -s v -l verbose -d 'Say what is attached'
+complete -c tcplat -n $shared -s h -l help -d 'Print the options'
+complete -c tcplat -n $shared -s V -l version -d 'Print the version'
 
 set -l connect '__tcplat_in_view connect'
 complete -c tcplat -n $connect -l failed -d 'Only attempts that did not succeed'
@@ -113,6 +126,15 @@ set -l pickup '__tcplat_in_view pickup'
 complete -c tcplat -n $pickup -l split -d 'Where the wait went'
 complete -c tcplat -n $pickup -l by -xa '(__tcplat_list laddr raddr lport rport pid comm cgroup netns)' -d 'One histogram for each'
 complete -c tcplat -n $pickup -l columns -xa '(__tcplat_list time clock elapsed pid tid comm ip laddr lport raddr rport wake runq app bytes segments netns cgroup lat)' -d 'Choose the columns'
+
+set -l rtt '__tcplat_in_view rtt'
+complete -c tcplat -n $rtt -l rows -d 'A row for each sample'
+complete -c tcplat -n $rtt -l srtt -d 'The smoothed round-trip time'
+complete -c tcplat -n $rtt -l min-rtt -d 'The windowed minimum'
+complete -c tcplat -n $rtt -l jitter -d 'The difference to the sample before'
+complete -c tcplat -n $rtt -l receiver -d 'The estimate of the receiving side'
+complete -c tcplat -n $rtt -l by -xa '(__tcplat_list laddr raddr lport rport pid comm cgroup netns none)' -d 'A line for each'
+complete -c tcplat -n $rtt -l columns -xa '(__tcplat_list time clock elapsed pid tid comm ip laddr lport raddr rport srtt min_rtt netns cgroup rtt)' -d 'Choose the columns'
 
 set -l options 'not __tcplat_in_command'
 complete -c tcpconnlat -n $options -s h -l help -d 'Print the options'
@@ -142,3 +164,23 @@ complete -c tcppktlat -n $options -s V -l version -d 'Print the version'
 complete -c tcppktlat -n $options -l json -d 'JSON Lines'
 complete -c tcppktlat -n $options -l all -d 'Trace everything while the command runs'
 complete -c tcppktlat -n $options -l replay -rF -d 'Read recorded JSON Lines'
+
+complete -c tcprtt -n $options -s h -l help -d 'Print the options'
+complete -c tcprtt -n $options -s i -l interval -x -d 'Print this often'
+complete -c tcprtt -n $options -s d -l duration -x -d 'End after this time'
+complete -c tcprtt -n $options -s T -l timestamp -d 'Print the time of day'
+complete -c tcprtt -n $options -s m -l milliseconds -d 'Count in milliseconds'
+complete -c tcprtt -n $options -s p -l lport -x -d 'Only this local port'
+complete -c tcprtt -n $options -s P -l rport -x -d 'Only this remote port'
+complete -c tcprtt -n $options -s a -l laddr -x -d 'Only this local address'
+complete -c tcprtt -n $options -s A -l raddr -x -d 'Only this remote address'
+complete -c tcprtt -n $options -s b -l byladdr -d 'One for each local address'
+complete -c tcprtt -n $options -s B -l byraddr -d 'One for each remote address'
+complete -c tcprtt -n $options -s e -l extension -d 'Print the average, too'
+complete -c tcprtt -n $options -s D -l debug -d 'Say what is attached'
+complete -c tcprtt -n $options -s 4 -l ipv4 -d 'Only IPv4'
+complete -c tcprtt -n $options -s 6 -l ipv6 -d 'Only IPv6'
+complete -c tcprtt -n $options -l json -d 'JSON Lines'
+complete -c tcprtt -n $options -l all -d 'Trace everything while the command runs'
+complete -c tcprtt -n $options -l replay -rF -d 'Read recorded JSON Lines'
+complete -c tcprtt -n $options -l version -d 'Print the version'

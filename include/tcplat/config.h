@@ -47,6 +47,7 @@ struct tcplat_filter {
 	struct tcplat_idset netns;
 	__u32 n_comms;
 	__u32 n_cgroups; /* the map `cgroups` holds them */
+	__u64 cgroup_ids[TCPLAT_MAX_CGROUPS];
 	char comm[TCPLAT_MAX_COMMS][TCPLAT_COMM_LEN];
 	struct tcplat_netset laddr;
 	struct tcplat_netset raddr;
@@ -62,6 +63,14 @@ struct tcplat_filter {
 enum tcplat_output {
 	TCPLAT_OUT_ROWS,
 	TCPLAT_OUT_HIST,
+};
+
+/* What an address is cut to before it becomes a key. */
+struct tcplat_prefix {
+	__u64 mask[2][2]; /* network byte order, for IPv4 (as mapped) and IPv6 */
+	__u8 bits[2];	  /* the same as prefix lengths: 0 to 32, 0 to 128 */
+	__u8 cut;	  /* any of them is less than the whole address */
+	__u8 pad[5];
 };
 
 struct tcplat_config {
@@ -81,7 +90,13 @@ struct tcplat_config {
 	__u8 pickup;
 	__u8 data_ready; /* this kernel has the tracepoint sk_data_ready */
 	__u8 split;	 /* pickups know where their latency went */
-	__u8 pad[2];
+	__u8 rtt;
+	__u8 rtt_value;	  /* enum tcplat_value */
+	__u8 owners;	  /* the owner of every socket is kept: rtt is asked about it */
+	__u8 rest;	  /* keys without room count together, in one for each kind */
+	__u8 retrans_err; /* this kernel's tcp_retransmit_skb says whether it failed */
+	__u8 pad[5];
+	struct tcplat_prefix laddr, raddr; /* of the keys of these names */
 };
 
 /* Cells of one half of the histogram table. */

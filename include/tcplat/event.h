@@ -15,6 +15,18 @@
 enum tcplat_kind {
 	TCPLAT_KIND_CONNECT = 1,
 	TCPLAT_KIND_PICKUP,
+	TCPLAT_KIND_RTT,
+	TCPLAT_NR_KINDS,
+};
+
+/* What of a round-trip time is shown. */
+enum tcplat_value {
+	TCPLAT_VALUE_SAMPLE,   /* as the kernel measured it */
+	TCPLAT_VALUE_SRTT,     /* its smoothed value, at each sample */
+	TCPLAT_VALUE_MIN_RTT,  /* its windowed minimum, at each sample */
+	TCPLAT_VALUE_JITTER,   /* difference to the sample before, of the same socket */
+	TCPLAT_VALUE_RECEIVER, /* its estimate on the receiving side, each time it moved */
+	TCPLAT_NR_VALUES,
 };
 
 /* How an attempt ended; also the values of the histogram key `outcome`. */
@@ -73,6 +85,14 @@ struct tcplat_pickup_event {
 	/* The rest is sent only where ev.split is set. */
 	__u64 wake_ns;
 	__u64 runq_ns;
+};
+
+/* One sample of the kernel's: from the segment's departure to its acknowledgement. */
+struct tcplat_rtt_event {
+	struct tcplat_event ev;
+	__u64 latency_ns;
+	__u32 srtt_us; /* with this sample in it */
+	__u32 min_rtt_us;
 };
 
 #define TCPLAT_PICKUP_PLAIN __builtin_offsetof(struct tcplat_pickup_event, wake_ns)
@@ -140,7 +160,7 @@ struct tcplat_hist_key {
 	__u8 kind;
 	__u8 outcome;
 	__u8 part;
-	__u8 pad;
+	__u8 rest; /* stands for all keys that found no room */
 };
 
 /*
@@ -156,14 +176,16 @@ struct tcplat_hist_slot {
 	__u64 sum_ns;
 	__u64 inv_min_ns; /* ~minimum, so that 0 is "none" and it only grows */
 	__u64 max_ns;
+	__u64 retransmits; /* segments sent again, where round trips are measured */
 	__u64 counts[TCPLAT_HIST_BUCKETS];
 };
 
 _Static_assert(sizeof(struct tcplat_event) == 88, "event layout");
 _Static_assert(sizeof(struct tcplat_connect_event) == 104, "connect event layout");
 _Static_assert(sizeof(struct tcplat_pickup_event) == 120, "pickup event layout");
+_Static_assert(sizeof(struct tcplat_rtt_event) == 104, "rtt event layout");
 _Static_assert(sizeof(struct tcplat_hist_key) == 72, "histogram key layout");
-_Static_assert(sizeof(struct tcplat_hist_slot) == 72 + 4 * 8 + 8 * TCPLAT_HIST_BUCKETS,
+_Static_assert(sizeof(struct tcplat_hist_slot) == 72 + 5 * 8 + 8 * TCPLAT_HIST_BUCKETS,
 	       "histogram slot layout");
 
 #endif /* TCPLAT_EVENT_H */

@@ -241,28 +241,3 @@ int parse_net(const char *s, struct tcplat_net *net)
 	net->ip = (__u64)ip;
 	return 0;
 }
-
-static const char *const key_names[] = {
-	"laddr", "raddr", "lport", "rport", "pid", "comm", "cgroup", "netns", "outcome", "part",
-};
-_Static_assert(ARRAY_SIZE(key_names) == TCPLAT_NR_KEYS, "a name for each key");
-
-const char *key_name(enum tcplat_key key)
-{
-	return key_names[__builtin_ctz(key)];
-}
-
-int parse_keys(const char *s, __u32 *mask, char *bad, unsigned bad_size)
-{
-	while (next_word(&s, bad, bad_size)) {
-		size_t i;
-
-		for (i = 0; 1U << i < TCPLAT_KEY_PART; i++)
-			if (!strcmp(bad, key_names[i]))
-				break;
-		if (1U << i == TCPLAT_KEY_PART)
-			return -EINVAL;
-		*mask |= 1U << i;
-	}
-	return 0;
-}

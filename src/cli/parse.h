@@ -54,14 +54,28 @@ int portspec_finish(const struct portspec *spec, struct tcplat_portset *set);
 /* "10.0.0.0/8", "::1", "fd00::/8"; host bits are masked off. Mapped is IPv4. */
 int parse_net(const char *s, struct tcplat_net *net);
 
+/* What --by asks for, gathered over repeated options. */
+struct keyspec {
+	__u32 mask; /* of enum tcplat_key */
+	bool none;  /* "none": one for all */
+	struct tcplat_prefix laddr, raddr;
+};
+
 /*
- * "laddr,comm" as a mask of enum tcplat_key; -EINVAL leaves the word in bad. The
- * key `part` cannot be asked for.
+ * "laddr,comm", "raddr/24", "raddr/24/48": IPv4 addresses cut to 24 bits, IPv6 ones
+ * to 48; one number alone is IPv4's up to 32, and IPv6's above. -EINVAL leaves a
+ * word that is no key in bad, -ERANGE one with a prefix that cannot be. The key
+ * `part` cannot be asked for.
  */
-int parse_keys(const char *s, __u32 *mask, char *bad, unsigned bad_size);
+int parse_keys(const char *s, struct keyspec *spec, char *bad, unsigned bad_size);
+
+/* v4: 0 to 32, v6: 0 to 128. */
+void prefix_set(struct tcplat_prefix *p, unsigned v4, unsigned v6);
 
 /* Name of one key bit; the names in order, for messages and help. */
 const char *key_name(enum tcplat_key key);
+/* The bit of such a name but `part`, or 0. */
+__u32 key_from_name(const char *name);
 #define KEY_NAMES_COMMON "laddr, raddr, lport, rport, pid, comm, cgroup, netns"
 #define KEY_NAMES KEY_NAMES_COMMON ", outcome"
 

@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/options.h"
+#include "core/cleanup.h"
 #include "core/log.h"
 
 /* A row may wait this long in the ring; the budget to the screen is 100 ms. */
@@ -17,14 +20,26 @@ void query_init(struct query *q, enum tcplat_kind kind, const char *title)
 	memset(q, 0, sizeof(*q));
 	q->kind = kind;
 	q->title = title;
-	q->config.connect = kind == TCPLAT_KIND_CONNECT;
-	q->config.pickup = kind == TCPLAT_KIND_PICKUP;
+	q->config.connect = kind == TCPLAT_KIND_CONNECT || kind == TCPLAT_NR_KINDS;
+	q->config.pickup = kind == TCPLAT_KIND_PICKUP || kind == TCPLAT_NR_KINDS;
+	q->config.rtt = kind == TCPLAT_KIND_RTT || kind == TCPLAT_NR_KINDS;
 	q->config.calls = 1;
 	q->config.hist_step_ns = TCPLAT_HIST_STEP_US;
 	q->config.wake_ns = WAKE_NS;
 	q->config.max_keys = QUERY_MAX_KEYS_DEFAULT;
 	q->ring_bytes = QUERY_RING_DEFAULT;
 	q->adaptive = true;
+	if (kind == TCPLAT_KIND_RTT)
+		q->show = SHOW_STATS;
+	if (kind == TCPLAT_NR_KINDS) {
+		q->show = SHOW_LIVE;
+		q->config.max_keys = QUERY_LIVE_KEYS;
+		q->config.rest = 1;
+	}
+	if (q->show != SHOW_ROWS)
+		q->config.output = TCPLAT_OUT_HIST;
+	prefix_set(&q->by.laddr, 32, 128);
+	prefix_set(&q->by.raddr, 32, 128);
 }
 
 void query_free(struct query *q)
@@ -72,13 +87,13 @@ static int check_families(const struct tcplat_filter *f)
 		f->ip == 4 ? "every address given is IPv6" : "every address given is IPv4";
 
 	if (!any_of_family(&f->laddr, f->ip))
-		return contradiction(want, "-L", other);
+		return contradiction(want, "--laddr", other);
 	if (!any_of_family(&f->raddr, f->ip))
-		return contradiction(want, "-R", other);
+		return contradiction(want, "--raddr", other);
 	for (__u64 ip = 4; ip <= 6; ip += 2)
 		if (any_of_family(&f->laddr, ip) && any_of_family(&f->raddr, ip))
 			return 0;
-	return contradiction("-L", "-R", "one is IPv4 and the other IPv6");
+	return contradiction("--laddr", "--raddr", "one is IPv4 and the other IPv6");
 }
 
 /* Opening the output would empty the recording. */
@@ -124,35 +139,125 @@ static void warn_absent(const struct tcplat_idset *s, const char *what)
 static int check_command(const struct query *q)
 {
 	if (q->user && !q->command) {
-		log_error("-u/--user: there is no command to run; give one after --");
+		log_error("--user: there is no command to run; give one after --");
 		return -EINVAL;
 	}
 	if (q->all && !q->command) {
-		log_error("-a/--all: without a command everything is traced already");
+		log_error("--all: without a command everything is traced already");
 		return -EINVAL;
 	}
 	return 0;
 }
 
+/* "--hist", or what shows histograms without an option. */
+static const char *shown_by(const struct query *q, char buf[24])
+{
+	snprintf(buf, 24, "--%s", q->shown_by ? q->shown_by->long_name : "stats");
+	return buf;
+}
+
+static int not_of_hist(const struct query *q, const char *name, const char *why)
+{
+	char show[24];
+
+	if (q->shown_by)
+		return contradiction(name, shown_by(q, show), why);
+	log_error("%s: %s; add --rows", name, why);
+	return -EINVAL;
+}
+
+/* What makes sense of histograms only, and the other way round. */
 static int check_output(const struct query *q)
 {
 	bool hist = q->config.output == TCPLAT_OUT_HIST;
+	const struct {
+		const char *name;
+		bool given;
+		const char *why;
+	} of_hist[] = {
+		{ "--by", q->by.mask || q->by.none, "only histograms have keys" },
+		{ "-i/--interval", q->interval_ns != 0,
+		  "only histograms are printed at intervals" },
+		{ "--sort", q->sorted, "only histograms are sorted" },
+		{ "--top", q->top != 0, "only histograms are counted so" },
+	};
+	char show[24];
 
-	if (q->config.by && !hist) {
-		log_error("--by: only histograms have keys; add --hist");
-		return -EINVAL;
-	}
-	if (q->interval_ns && !hist) {
-		log_error("-i/--interval: only histograms are printed at intervals; add --hist");
-		return -EINVAL;
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(of_hist) && !hist; i++)
+		if (of_hist[i].given && q->shown_by)
+			return contradiction(of_hist[i].name, shown_by(q, show), of_hist[i].why);
+		else if (of_hist[i].given) {
+			log_error("%s: %s; add --hist or --stats", of_hist[i].name, of_hist[i].why);
+			return -EINVAL;
+		}
+	if (q->by.none && q->by.mask)
+		return contradiction("--by none", "other keys", "none is one for all");
 	if (q->max_events && hist)
-		return contradiction("--max-events", "--hist", "histograms have no rows to count");
+		return not_of_hist(q, "--max-events", "histograms have no rows to count");
 	if (q->columns && hist)
-		return contradiction("--columns", "--hist", "histograms have no columns");
+		return not_of_hist(q, "--columns", "histograms have no columns");
+	if (q->value_by && !hist) {
+		log_error("--%s and --rows contradict each other: a row has the sample, srtt and "
+			  "minimum",
+			  q->value_by->long_name);
+		return -EINVAL;
+	}
 	if (q->columns && q->format == FORMAT_JSON)
 		return contradiction("--columns", "--json", "JSON rows always have every member");
 	return 0;
+}
+
+static int check_heatmap(const struct query *q)
+{
+	if (q->show != SHOW_HEATMAP)
+		return 0;
+	if (q->format == FORMAT_JSON)
+		return contradiction("--heatmap", "--json",
+				     "it is a picture; --hist -i 1s --json has its numbers");
+	if (q->by.mask)
+		return contradiction("--heatmap", "--by", "the picture is of all keys together");
+	if (q->replay)
+		return contradiction("--heatmap", "--replay", "its columns are live intervals");
+	if (q->split)
+		return contradiction("--heatmap", "--split", "the picture is of the whole latency");
+	if (q->sorted || q->top)
+		return contradiction("--heatmap", q->sorted ? "--sort" : "--top",
+				     "its columns are in the order of time");
+	return 0;
+}
+
+static void settle_keys(struct query *q)
+{
+	struct tcplat_config *c = &q->config;
+
+	if (q->show == SHOW_LIVE)
+		q->by.mask = TCPLAT_KEY_RADDR | TCPLAT_KEY_COMM | TCPLAT_KEY_OUTCOME;
+	else if (q->show == SHOW_STATS && q->kind == TCPLAT_KIND_RTT && !q->by.none && !q->by.mask)
+		q->by.mask = TCPLAT_KEY_RADDR;
+	c->by = q->by.mask;
+	c->laddr = q->by.laddr;
+	c->raddr = q->by.raddr;
+	if (c->output != TCPLAT_OUT_HIST)
+		return;
+	if (!c->by)
+		c->max_keys = 1;
+	if (q->split) {
+		c->by |= TCPLAT_KEY_PART;
+		/* The default is a bound on memory; a number given is one of keys. */
+		if (q->max_keys_given || c->max_keys == 1)
+			c->max_keys *= TCPLAT_NR_PARTS;
+	}
+}
+
+/* Is anything asked about whose socket it is? */
+static bool owners_needed(const struct query *q)
+{
+	const struct tcplat_filter *f = &q->config.filter;
+
+	return q->config.rtt &&
+	       (q->config.output == TCPLAT_OUT_ROWS ||
+		q->config.by & (TCPLAT_KEY_PID | TCPLAT_KEY_COMM | TCPLAT_KEY_CGROUP) || f->pid.n ||
+		f->tid.n || f->uid.n || f->n_comms || f->n_cgroups || f->descendants);
 }
 
 int query_finish(struct query *q)
@@ -161,11 +266,11 @@ int query_finish(struct query *q)
 	int err;
 
 	if (portspec_finish(&q->lport, &f->lport)) {
-		log_error("-l/--lport: no port is left of what was given");
+		log_error("--lport: no port is left of what was given");
 		return -EINVAL;
 	}
 	if (portspec_finish(&q->rport, &f->rport)) {
-		log_error("-r/--rport: no port is left of what was given");
+		log_error("--rport: no port is left of what was given");
 		return -EINVAL;
 	}
 	err = check_families(f);
@@ -175,6 +280,8 @@ int query_finish(struct query *q)
 		err = check_command(q);
 	if (!err)
 		err = check_output(q);
+	if (!err)
+		err = check_heatmap(q);
 	if (err)
 		return err;
 	if (!q->replay) {
@@ -184,13 +291,9 @@ int query_finish(struct query *q)
 	f->descendants = q->command && !q->all;
 	q->config.wake_bytes = q->ring_bytes / 4;
 	q->config.split = q->split;
-	if (!q->config.by && q->config.output == TCPLAT_OUT_HIST)
-		q->config.max_keys = 1;
-	if (q->split && q->config.output == TCPLAT_OUT_HIST) {
-		q->config.by |= TCPLAT_KEY_PART;
-		/* The default is a bound on memory; a number given is one of keys. */
-		if (q->max_keys_given || q->config.max_keys == 1)
-			q->config.max_keys *= TCPLAT_NR_PARTS;
-	}
+	if (!q->interval_ns && (q->show == SHOW_LIVE || q->show == SHOW_HEATMAP))
+		q->interval_ns = 1000000000;
+	settle_keys(q);
+	q->config.owners = owners_needed(q);
 	return 0;
 }

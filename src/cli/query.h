@@ -15,6 +15,7 @@
 
 #define QUERY_MAX_CELLS TABLE_MAX_CELLS
 #define QUERY_MAX_KEYS_DEFAULT 10000
+#define QUERY_LIVE_KEYS 4000 /* of the summary of all */
 #define QUERY_RING_DEFAULT (4U << 20)
 
 enum query_format {
@@ -22,15 +23,41 @@ enum query_format {
 	FORMAT_JSON,
 };
 
+/* What becomes of what was measured, where it is no JSON. */
+enum query_show {
+	SHOW_ROWS,
+	SHOW_HIST,    /* a block of bars for each key */
+	SHOW_STATS,   /* a line for each key */
+	SHOW_HEATMAP, /* time across, latency down */
+	SHOW_LOG2,    /* the original tool's bars */
+	SHOW_LIVE,    /* all measurements of the host, each second */
+};
+
+enum query_sort {
+	SORT_COUNT,
+	SORT_P99,
+	SORT_MAX,
+};
+
+struct option_def;
+
 struct query {
-	enum tcplat_kind kind;
-	const char *title; /* of histograms, borrowed */
+	enum tcplat_kind kind; /* or TCPLAT_NR_KINDS: all of them */
+	const char *title;     /* of histograms, borrowed */
 
 	struct tcplat_config config; /* filters, keys, what to measure */
 	struct portspec lport, rport;
 	int cgroup_fds[TCPLAT_MAX_CGROUPS]; /* owned */
 
 	enum query_format format;
+	enum query_show show;
+	const struct option_def *shown_by; /* the option that said so, NULL: none did */
+	enum query_sort sort;		   /* of a line or block for each key */
+	__u32 top;			   /* how many of them; 0: all */
+	bool sorted;			   /* --sort was given */
+	struct keyspec by;
+	const struct option_def *value_by;  /* the option that chose config.rtt_value */
+	struct log2_layout log2;	    /* for SHOW_LOG2 */
 	struct cell cells[QUERY_MAX_CELLS]; /* of the table */
 	unsigned n_cells;
 	const char *columns; /* --columns as given, borrowed */
@@ -58,7 +85,7 @@ struct query {
 	bool help, usage, version, features;
 };
 
-/* Sets defaults; title and kind are the view's. */
+/* Sets defaults; title and kind are the view's. TCPLAT_NR_KINDS: all kinds at once. */
 void query_init(struct query *q, enum tcplat_kind kind, const char *title);
 void query_free(struct query *q);
 

@@ -194,6 +194,7 @@ int set_netns(struct query *q, const struct option_def *def, const char *arg)
 int set_cgroup(struct query *q, const struct option_def *def, const char *arg)
 {
 	struct tcplat_filter *f = &q->config.filter;
+	struct stat st;
 	int fd;
 
 	if (f->n_cgroups >= TCPLAT_MAX_CGROUPS)
@@ -206,6 +207,8 @@ int set_cgroup(struct query *q, const struct option_def *def, const char *arg)
 	if (fd < 0)
 		return option_error(def, arg, "cannot be opened",
 				    "give a cgroup v2 path, full or below the v2 root");
+	/* The inode is the id, on any kernel of 64 bits (kernfs_node.id). */
+	f->cgroup_ids[f->n_cgroups] = fstat(fd, &st) ? 0 : st.st_ino;
 	q->cgroup_fds[f->n_cgroups++] = fd;
 	return 0;
 }
@@ -244,11 +247,32 @@ int set_format(struct query *q, const struct option_def *def, const char *arg)
 	return 0;
 }
 
-int set_hist(struct query *q, const struct option_def *def, const char *arg)
+int set_show(struct query *q, const struct option_def *def, const char *arg)
 {
-	(void)def;
+	enum query_show show = (enum query_show)def->value;
+
 	(void)arg;
-	q->config.output = TCPLAT_OUT_HIST;
+	if (q->shown_by && q->show != show) {
+		log_error("--%s and --%s contradict each other: give one way to show it",
+			  q->shown_by->long_name, def->long_name);
+		return -EINVAL;
+	}
+	q->shown_by = def;
+	q->show = show;
+	q->config.output = show == SHOW_ROWS ? TCPLAT_OUT_ROWS : TCPLAT_OUT_HIST;
+	return 0;
+}
+
+int set_value(struct query *q, const struct option_def *def, const char *arg)
+{
+	(void)arg;
+	if (q->value_by && q->config.rtt_value != def->value) {
+		log_error("--%s and --%s contradict each other: one value is shown at a time",
+			  q->value_by->long_name, def->long_name);
+		return -EINVAL;
+	}
+	q->value_by = def;
+	q->config.rtt_value = (__u8)def->value;
 	return 0;
 }
 
@@ -256,13 +280,43 @@ int set_by(struct query *q, const struct option_def *def, const char *arg)
 {
 	bool outcome = q->kind == TCPLAT_KIND_CONNECT;
 	char bad[24], what[96];
-	int err = parse_keys(arg, &q->config.by, bad, sizeof(bad));
+	int err = parse_keys(arg, &q->by, bad, sizeof(bad));
 
-	if (!err && (outcome || !(q->config.by & TCPLAT_KEY_OUTCOME)))
+	if (!err && (outcome || !(q->by.mask & TCPLAT_KEY_OUTCOME)))
 		return 0;
+	if (err == -ERANGE) {
+		snprintf(what, sizeof(what), "has the key '%s' with a prefix that cannot be", bad);
+		return option_error(def, arg, what,
+				    "give raddr/24 for IPv4, raddr/48 for IPv6, raddr/24/48 for "
+				    "both; laddr alike");
+	}
 	snprintf(what, sizeof(what), "has the unknown key '%s'", err ? bad : "outcome");
 	return option_error(def, arg, what,
 			    outcome ? "keys are " KEY_NAMES : "keys are " KEY_NAMES_COMMON);
+}
+
+int set_sort(struct query *q, const struct option_def *def, const char *arg)
+{
+	static const char *const names[] = { "count", "p99", "max" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(arg, names[i])) {
+			q->sort = (enum query_sort)i;
+			q->sorted = true;
+			return 0;
+		}
+	return option_error(def, arg, "is nothing to sort by", "give count, p99 or max");
+}
+
+int set_top(struct query *q, const struct option_def *def, const char *arg)
+{
+	__u64 n;
+
+	if (parse_u64(arg, 1, 1000000, &n))
+		return option_error(def, arg, "is not a number of keys",
+				    "give a whole number from 1 to 1000000");
+	q->top = (__u32)n;
+	return 0;
 }
 
 static int unknown_column(const struct query *q, const struct option_def *def, const char *arg,

@@ -112,7 +112,7 @@ int engine_attach(struct engine *e)
 		e->skel->progs.waking,	       e->skel->progs.data_taken,
 		e->skel->progs.probe,	       e->skel->progs.data_ready,
 		e->skel->progs.state_change,   e->skel->progs.timer_begins,
-		e->skel->progs.timer_ends,
+		e->skel->progs.timer_ends,     e->skel->progs.retransmitted,
 	};
 	struct bpf_program *begins = e->skel->progs.call_begins, *ends = e->skel->progs.call_ends;
 	int err;
@@ -149,6 +149,12 @@ int engine_attach(struct engine *e)
 			log_warning("attempts begun before tracing may count as lost: %s",
 				    strerror(-err));
 	}
+	if (bpf_program__autoload(e->skel->progs.own)) {
+		err = engine_run_iterator(e->skel->progs.own, NULL);
+		if (err)
+			log_warning("the owners of older connections are not known: %s",
+				    strerror(-err));
+	}
 	e->skel->bss->baseline_done = 1;
 	return 0;
 }
@@ -179,6 +185,17 @@ void engine_grace(void)
 		nanosleep(&ts, NULL);
 }
 
+void engine_collect(struct engine *e)
+{
+	int err = 0;
+
+	if (!e->stopped && bpf_program__autoload(e->skel->progs.collect))
+		err = engine_run_iterator(e->skel->progs.collect, e->skel->maps.sockets);
+	if (err)
+		log_warning("the last samples of idle connections are not counted: %s",
+			    strerror(-err));
+}
+
 void engine_stop(struct engine *e)
 {
 	if (e->stopped)
@@ -188,6 +205,7 @@ void engine_stop(struct engine *e)
 		engine_run_iterator(e->skel->progs.count_open, e->skel->maps.sockets);
 	__atomic_store_n(&e->skel->bss->stopped, 1, __ATOMIC_SEQ_CST);
 	engine_grace();
+	engine_collect(e);
 	e->stopped = true;
 }
 

@@ -57,6 +57,9 @@ typedef void engine_row_fn(void *arg, const struct tcplat_event *ev, size_t size
 /* Hands over rows that wait, at most so many at a time; their number, or a negative errno. */
 int engine_drain(struct engine *e, engine_row_fn *fn, void *arg);
 
+/* Looks for samples that idle sockets still hold. A failure is reported, and no more than that. */
+void engine_collect(struct engine *e);
+
 /*
  * Stops counting at one moment: events after it are not ours, and no program
  * is still at work when this returns (membarrier(2) waits for RCU readers).

@@ -47,6 +47,7 @@ static __u64 reentered(const struct engine *e, __u64 *vanished)
 	*vanished = unknown > missed ? unknown - missed : 0;
 	return orphans + c[TCPLAT_CNT_OVERWRITTEN] + (unknown - *vanished) +
 	       missed_twice(skel->progs.fork_1, skel->progs.fork_2) +
+	       (skel->rodata->cfg.rtt ? misses(skel->progs.state_change) : 0) +
 	       misses(skel->progs.call_begins) + misses(skel->progs.call_ends);
 }
 

@@ -11,6 +11,9 @@ static void take(struct tcplat_hist_slot *s, struct histogram *h)
 {
 	__u64 before = h->count;
 
+	h->retransmits += s->retransmits;
+	s->retransmits = 0;
+
 	for (int b = 0; b < TCPLAT_HIST_BUCKETS; b++) {
 		h->counts[b] += s->counts[b];
 		h->count += s->counts[b];
@@ -38,6 +41,7 @@ int engine_histograms(struct engine *e, engine_hist_fn *fn, void *arg)
 	if (!e->stopped) {
 		if (entries < 2 * tcplat_hist_half(cfg))
 			return -EINVAL; /* not loaded for intervals */
+		engine_collect(e);
 		__atomic_store_n(&e->skel->bss->hist_epoch, half ^ 1, __ATOMIC_SEQ_CST);
 		engine_grace();
 	}
@@ -56,15 +60,14 @@ int engine_histograms(struct engine *e, engine_hist_fn *fn, void *arg)
 		take(&slots[tcplat_hist_cell(cfg, half, i, ~0U)], &h);
 		for (__u32 cpu = 0; i < cfg->hist_hot && cpu < cfg->hist_cpus; cpu++)
 			take(&slots[tcplat_hist_cell(cfg, half, i, cpu)], &h);
-		if (!h.count)
+		if (!h.count && !h.retransmits)
 			continue;
-		h.min_ns = ~h.min_ns;
+		h.min_ns = h.count ? ~h.min_ns : 0;
 		h.key = slots[i].key;
 		/* The parts of a latency are no further events. */
 		if (h.key.part == TCPLAT_PART_TOTAL)
 			e->delivered += h.count;
-		h.by = cfg->by;
-		h.step_ns = cfg->hist_step_ns;
+		histogram_describe(&h, cfg);
 		fn(arg, &h);
 	}
 	munmap(slots, bytes);

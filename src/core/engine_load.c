@@ -2,7 +2,9 @@
 /* The engine, from opening the object to its being loaded. */
 #include <errno.h>
 #include <string.h>
+#include <stdio.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 
 #include "core/caps.h"
 #include "core/cleanup.h"
@@ -28,6 +30,7 @@ static int on_row(void *ctx, void *data, size_t size)
 	static const size_t most[] = {
 		[TCPLAT_KIND_CONNECT] = sizeof(struct tcplat_connect_event),
 		[TCPLAT_KIND_PICKUP] = sizeof(struct tcplat_pickup_event),
+		[TCPLAT_KIND_RTT] = sizeof(struct tcplat_rtt_event),
 	};
 	const struct tcplat_event *ev = data;
 	struct engine *e = ctx;
@@ -53,6 +56,16 @@ static void spread(struct tcplat_config *cfg)
 		cfg->hist_hot = cfg->max_keys;
 }
 
+/* Only guessed by: where it is wrong, loading fails and is tried otherwise. */
+static bool kernel_since(unsigned major, unsigned minor)
+{
+	struct utsname u;
+	unsigned a, b;
+
+	return !uname(&u) && sscanf(u.release, "%u.%u", &a, &b) == 2 &&
+	       (a > major || (a == major && b >= minor));
+}
+
 static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 {
 	const struct tcplat_config *cfg = o->config;
@@ -66,10 +79,13 @@ static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 		{ skel->progs.call_begins, cfg->connect && cfg->calls },
 		{ skel->progs.call_ends, cfg->connect && cfg->calls },
 		{ skel->progs.baseline, cfg->connect },
-		{ skel->progs.state_change, cfg->pickup && !cfg->connect },
-		{ skel->progs.probe, cfg->pickup },
+		{ skel->progs.state_change, (cfg->pickup || cfg->rtt) && !cfg->connect },
+		{ skel->progs.probe, cfg->pickup || cfg->rtt },
+		{ skel->progs.retransmitted, cfg->rtt },
+		{ skel->progs.collect, cfg->rtt },
+		{ skel->progs.own, cfg->owners },
 		{ skel->progs.data_ready, cfg->pickup },
-		{ skel->progs.data_taken, cfg->pickup },
+		{ skel->progs.data_taken, cfg->pickup || cfg->owners },
 		{ skel->progs.waking, cfg->split },
 		{ skel->progs.timer_begins, cfg->split },
 		{ skel->progs.timer_ends, cfg->split },
@@ -84,6 +100,7 @@ static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 	*set = *cfg;
 	set->start_ns = clock_ns(CLOCK_MONOTONIC);
 	set->data_ready = 1;
+	set->retrans_err = kernel_since(6, 17);
 	if (cfg->output == TCPLAT_OUT_HIST)
 		spread(set);
 	else
@@ -113,8 +130,8 @@ static void do_without(struct tcplat_bpf *skel, const struct feature *list)
 	} optional[] = {
 		{ "syscalls:sys_enter_connect",
 		  { skel->progs.call_begins, skel->progs.call_ends } },
-		{ "bpf_iter_task_file", { skel->progs.baseline } },
-		{ "bpf_iter_bpf_sk_storage_map", { skel->progs.count_open } },
+		{ "bpf_iter_task_file", { skel->progs.baseline, skel->progs.own } },
+		{ "bpf_iter_bpf_sk_storage_map", { skel->progs.count_open, skel->progs.collect } },
 		{ "sk_data_ready", { skel->progs.data_ready } },
 	};
 	struct tcplat_config *set = (struct tcplat_config *)&skel->rodata->cfg;
@@ -124,6 +141,7 @@ static void do_without(struct tcplat_bpf *skel, const struct feature *list)
 			if (optional[i].progs[j])
 				bpf_program__set_autoload(optional[i].progs[j], false);
 	set->data_ready = find(list, "sk_data_ready")->present;
+	set->retrans_err = false;
 }
 
 /* Programs, maps, links, and what a process has anyway: some 50 at most. */
@@ -197,7 +215,8 @@ static int try_load(struct engine *e, const struct engine_options *o, const stru
 static int load(struct engine *e, const struct engine_options *o)
 {
 	__u32 kinds = (__u32)o->config->connect << TCPLAT_KIND_CONNECT |
-		      (__u32)o->config->pickup << TCPLAT_KIND_PICKUP;
+		      (__u32)o->config->pickup << TCPLAT_KIND_PICKUP |
+		      (__u32)o->config->rtt << TCPLAT_KIND_RTT;
 	const struct feature *list;
 	int err;
 

@@ -17,10 +17,11 @@
 
 #define CONNECT (1U << TCPLAT_KIND_CONNECT)
 #define PICKUP (1U << TCPLAT_KIND_PICKUP)
+#define RTT (1U << TCPLAT_KIND_RTT)
 
 static struct feature features[] = {
 	{ "inet_sock_set_state", "4.16", "connect: every attempt from SYN to its end",
-	  "no connect, no pickup", CONNECT | PICKUP, false },
+	  "no measurement at all", CONNECT | PICKUP | RTT, false },
 	{ "sched_process_fork", "2.6", "-- COMMAND: its descendants", "-- COMMAND needs --all", 0,
 	  false },
 	{ "syscalls:sys_enter_connect", "2.6", "connect: attempts refused before any SYN",
@@ -33,8 +34,10 @@ static struct feature features[] = {
 	  "read from two older counters instead", 0, false },
 	{ "sk_data_ready", "6.3", "pickup: arrivals after our own FIN; splice(2), kernel readers",
 	  "after our FIN arrivals merge, all APP; such readers are lost", 0, false },
-	{ "tcp_probe", "4.16", "pickup: arrivals, told apart before they merge", "no pickup",
-	  PICKUP, false },
+	{ "tcp_probe", "4.16", "rtt: samples; pickup: arrivals, before they merge",
+	  "no rtt, no pickup", PICKUP | RTT, false },
+	{ "tcp_retransmit_skb", "4.15",
+	  "rtt: samples that retransmission makes doubtful; its count", "no rtt", RTT, false },
 	{ "tcp_rcv_space_adjust", "4.18", "pickup: reads", "no pickup", PICKUP, false },
 	{ "sched_switch", "2.6", "pickup: --split", "no --split", 0, false },
 	{},
@@ -125,8 +128,10 @@ int features_print(FILE *out)
 		return EXIT_FAILURE;
 	}
 	/* One view that works is something. */
-	return features_missing(list, CONNECT) && features_missing(list, PICKUP) ? EXIT_FAILURE :
-										   EXIT_SUCCESS;
+	for (__u32 kind = TCPLAT_KIND_CONNECT; kind < TCPLAT_NR_KINDS; kind++)
+		if (!features_missing(list, 1U << kind))
+			return EXIT_SUCCESS;
+	return EXIT_FAILURE;
 }
 
 /* A mount of our own that no path leads to: nothing on the host changes. */

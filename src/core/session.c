@@ -14,16 +14,15 @@
 #include "core/command.h"
 #include "core/log.h"
 #include "core/loop.h"
+#include "core/shelf.h"
 #include "sink/sink.h"
 #include "source/source.h"
 
 /* How long a row may wait for the next look at the ring; see wake_ns. */
 #define LOOK_AGAIN_NS (50ULL * 1000 * 1000)
 
-/* A wrapper, so that an array of them is plainly an array of pointers. */
-struct kept {
-	struct histogram *h;
-};
+/* How long a sample may wait in an idle connection before it is a row. */
+#define COLLECT_NS (1000ULL * 1000 * 1000)
 
 struct session {
 	const struct query *q;
@@ -34,15 +33,14 @@ struct session {
 	struct command command;
 	struct consumer consumer;
 
-	int signals, look, interval, duration; /* descriptors, -1: none */
+	int signals, look, interval, collect, duration; /* descriptors, -1: none */
 	int idle_looks;
 	__u64 interval_began_ns; /* CLOCK_MONOTONIC */
 	__u64 interval_ns;	 /* of the one that is being delivered */
 	__u64 interval_end_unix_ns;
 	__u64 first_unix_ns;
 	__u64 rows;
-	struct kept *hists; /* of the interval that is being delivered */
-	size_t n_hists, max_hists;
+	struct shelf shelf; /* of the interval that is being delivered */
 
 	bool over;   /* tracing has ended */
 	bool leave;  /* do not wait for the command either */
@@ -85,48 +83,20 @@ static void on_record(void *arg, struct record *r)
 		s->over = true;
 }
 
-/* Kept until all are there, to print the fullest first. */
+/* Kept until all are there, to print them in order. */
 static void on_histogram(void *arg, struct histogram *h)
 {
 	struct session *s = arg;
-	struct histogram *copy;
 
-	if (s->n_hists == s->max_hists) {
-		size_t max = s->max_hists ? 2 * s->max_hists : 64;
-		struct kept *more = realloc(s->hists, max * sizeof(*more));
-
-		if (!more)
-			return fail(s, -ENOMEM);
-		s->hists = more;
-		s->max_hists = max;
+	if (!h->unix_ns) {
+		h->unix_ns = s->interval_end_unix_ns;
+		h->interval_ns = s->interval_ns;
 	}
-	copy = malloc(sizeof(*copy));
-	if (copy) {
-		*copy = *h;
-		copy->cgroup = strdup(h->cgroup);
+	if (shelf_add(&s->shelf, h)) {
+		if (!s->failure)
+			log_error("out of memory");
+		fail(s, -ENOMEM);
 	}
-	if (!copy || !copy->cgroup) {
-		free(copy);
-		return fail(s, -ENOMEM);
-	}
-	if (!copy->unix_ns) {
-		copy->unix_ns = s->interval_end_unix_ns;
-		copy->interval_ns = s->interval_ns;
-	}
-	s->hists[s->n_hists++].h = copy;
-}
-
-static int fullest_first(const void *a, const void *b)
-{
-	const struct histogram *x = ((const struct kept *)a)->h;
-	const struct histogram *y = ((const struct kept *)b)->h;
-
-	int order;
-
-	if (x->count != y->count)
-		return x->count < y->count ? 1 : -1;
-	order = memcmp(&x->key, &y->key, sizeof(x->key));
-	return order ? order : strcmp(x->cgroup, y->cgroup);
 }
 
 /* last: at the end of the run, which may be no whole interval. */
@@ -141,20 +111,9 @@ static void print_histograms(struct session *s, bool last)
 	err = s->source->ops->histograms(s->source, &s->consumer);
 	if (err)
 		fail(s, err);
-	if (s->n_hists)
-		qsort(s->hists, s->n_hists, sizeof(*s->hists), fullest_first);
 	/* An empty rest of an interval is not worth a line. */
-	if (s->sink->ops->interval && (s->n_hists || !last || !s->q->interval_ns))
-		s->sink->ops->interval(
-			s->sink, s->n_hists ? s->hists[0].h->unix_ns : s->interval_end_unix_ns,
-			(unsigned)s->n_hists);
-	for (size_t i = 0; i < s->n_hists; i++) {
-		if (s->sink->ops->histogram)
-			s->sink->ops->histogram(s->sink, s->hists[i].h);
-		free((char *)s->hists[i].h->cgroup);
-		free(s->hists[i].h);
-	}
-	s->n_hists = 0;
+	shelf_deliver(&s->shelf, s->sink, s->q, s->interval_end_unix_ns,
+		      !last || !s->q->interval_ns);
 	flush(s);
 }
 
@@ -195,6 +154,15 @@ static void on_interval(void *arg, __u32 events)
 	(void)events;
 	if (timer_take(s->interval) && !s->over)
 		print_histograms(s, false);
+}
+
+static void on_collect(void *arg, __u32 events)
+{
+	struct session *s = arg;
+
+	(void)events;
+	if (timer_take(s->collect) && !s->over)
+		s->source->ops->collect(s->source);
 }
 
 static void on_duration(void *arg, __u32 events)
@@ -273,6 +241,13 @@ static int watch_timer(struct session *s, int *fd, loop_fn *fn)
 	return *fd < 0 ? *fd : loop_add(s->loop, *fd, EPOLLIN, fn, s);
 }
 
+/* Intervals of histograms do so by themselves. */
+static bool collects(const struct session *s)
+{
+	return s->q->config.rtt && s->q->config.output == TCPLAT_OUT_ROWS &&
+	       s->source->ops->collect;
+}
+
 static int watch(struct session *s)
 {
 	int rows = s->source->ops->fd(s->source), err;
@@ -282,6 +257,8 @@ static int watch(struct session *s)
 		err = loop_add(s->loop, rows, EPOLLIN, on_rows, s);
 	if (!err && s->q->interval_ns)
 		err = watch_timer(s, &s->interval, on_interval);
+	if (!err && collects(s))
+		err = watch_timer(s, &s->collect, on_collect);
 	if (!err && s->q->duration_ns)
 		err = watch_timer(s, &s->duration, on_duration);
 	if (!err && s->command.pid)
@@ -303,6 +280,8 @@ static int begin(struct session *s, __u64 began_ns)
 	s->interval_began_ns = clock_ns(CLOCK_MONOTONIC);
 	if (s->interval >= 0)
 		timer_arm(s->interval, s->q->interval_ns, s->q->interval_ns);
+	if (s->collect >= 0)
+		timer_arm(s->collect, COLLECT_NS, COLLECT_NS);
 	if (s->duration >= 0)
 		timer_arm(s->duration, s->q->duration_ns, 0);
 	if (s->command.pid) {
@@ -392,8 +371,21 @@ static struct sink *make_sink(struct session *s)
 
 	if (q->format == FORMAT_JSON)
 		return sink_json_new(&s->out);
-	if (q->config.output == TCPLAT_OUT_HIST)
+	switch (q->show) {
+	case SHOW_HIST:
 		return sink_hist_new(&s->out, q->title, q->timestamp || q->interval_ns);
+	case SHOW_STATS:
+		return sink_stats_new(&s->out, q->title, q->config.by,
+				      q->timestamp || q->interval_ns);
+	case SHOW_HEATMAP:
+		return sink_heatmap_new(&s->out, q->title);
+	case SHOW_LOG2:
+		return sink_log2_new(&s->out, &q->log2);
+	case SHOW_LIVE:
+		return sink_live_new(&s->out, q->top ? q->top : 5);
+	case SHOW_ROWS:
+		break;
+	}
 	return sink_table_new(&s->out, &layout);
 }
 
@@ -443,7 +435,7 @@ static int open_all(struct session *s)
 
 static void close_all(struct session *s)
 {
-	int *fds[] = { &s->signals, &s->look, &s->interval, &s->duration };
+	int *fds[] = { &s->signals, &s->look, &s->interval, &s->collect, &s->duration };
 
 	sink_free(s->sink);
 	source_free(s->source);
@@ -452,7 +444,7 @@ static void close_all(struct session *s)
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (*fds[i] >= 0)
 			close(*fds[i]);
-	free(s->hists);
+	shelf_free(&s->shelf);
 }
 
 int session_run(struct query *q)
@@ -462,6 +454,7 @@ int session_run(struct query *q)
 			     .signals = -1,
 			     .look = -1,
 			     .interval = -1,
+			     .collect = -1,
 			     .duration = -1 };
 	__u64 began = clock_ns(CLOCK_MONOTONIC);
 	int status = EXIT_FAILURE, err;

@@ -2,55 +2,17 @@
 #include "record/column.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/parse.h"
 #include "record/text.h"
 
 #define CONNECT (1U << TCPLAT_KIND_CONNECT)
 #define PICKUP (1U << TCPLAT_KIND_PICKUP)
-#define ALL (CONNECT | PICKUP)
-
-json_t *json_name(const char *s, size_t len)
-{
-	char safe[COLUMN_TEXT_LEN];
-
-	text_utf8(safe, sizeof(safe), s, len);
-	return json_string(safe);
-}
-
-json_t *json_us(__u64 ns)
-{
-	return json_real((double)ns / 1000);
-}
-
-int addr_ip(const __u8 addr[16])
-{
-	static const __u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return memcmp(addr, mapped, sizeof(mapped)) ? 6 : 4;
-}
-
-int json_to_ns(const json_t *v, __u64 *ns)
-{
-	double us = json_number_value(v);
-
-	/* Any 64-bit number of ns, which is rounded when it is large: a sum may be. */
-	if (!json_is_number(v) || !(us >= 0) || us > 1.85e16)
-		return -EINVAL;
-	*ns = us * 1000 < 0x1p64 ? (__u64)round(us * 1000) : ~0ULL;
-	return 0;
-}
-
-int json_to_uint(const json_t *v, __u64 max, __u64 *out)
-{
-	if (!json_is_integer(v) || json_integer_value(v) < 0 || (__u64)json_integer_value(v) > max)
-		return -EINVAL;
-	*out = (__u64)json_integer_value(v);
-	return 0;
-}
+#define RTT (1U << TCPLAT_KIND_RTT)
+#define ALL (CONNECT | PICKUP | RTT)
 
 /* For what is rare or long anyway. */
 __attribute__((format(printf, 3, 4))) static size_t put(char *dst, size_t size, const char *fmt,
@@ -155,28 +117,48 @@ static int comm_from(struct record *r, const json_t *v)
 	return 0;
 }
 
-/* Addresses */
+/* Addresses, and what they stand for as a key: "10.1.2.0/24" */
+static size_t put_net(char dst[COLUMN_TEXT_MIN], const __u8 addr[16], const struct subnet *net)
+{
+	size_t len = text_addr(dst, addr_ip(addr), addr);
+
+	return net->is_net ? len + put(dst + len, COLUMN_TEXT_MIN - len, "/%u", net->bits) : len;
+}
+
+static int net_from(__u8 addr[16], struct subnet *net, const char *s)
+{
+	const char *slash = s ? strchr(s, '/') : NULL;
+	char text[TEXT_ADDR_LEN];
+	__u64 bits;
+	int ip;
+
+	if (!s || (size_t)(slash ? slash - s : 0) >= sizeof(text))
+		return -EINVAL;
+	if (!slash)
+		return text_to_addr(s, &ip, addr) ? 0 : -EINVAL;
+	put(text, sizeof(text), "%.*s", (int)(slash - s), s);
+	if (!text_to_addr(text, &ip, addr) || parse_u64(slash + 1, 0, ip == 4 ? 32 : 128, &bits))
+		return -EINVAL;
+	*net = (struct subnet){ true, (__u8)bits };
+	return 0;
+}
+
 #define ADDR_COLUMN(id)                                                         \
 	static size_t id##_text(const struct record *r, char *dst, size_t size) \
 	{                                                                       \
 		(void)size;                                                     \
-		return text_addr(dst, addr_ip(r->ev.id), r->ev.id);             \
+		return put_net(dst, r->ev.id, &r->id##_net);                    \
 	}                                                                       \
 	static json_t *id##_json(const struct record *r)                        \
 	{                                                                       \
-		char text[TEXT_ADDR_LEN];                                       \
+		char text[COLUMN_TEXT_MIN];                                     \
                                                                                 \
-		text_addr(text, addr_ip(r->ev.id), r->ev.id);                   \
+		put_net(text, r->ev.id, &r->id##_net);                          \
 		return json_string(text);                                       \
 	}                                                                       \
 	static int id##_from(struct record *r, const json_t *v)                 \
 	{                                                                       \
-		const char *s = json_string_value(v);                           \
-		int ip;                                                         \
-                                                                                \
-		if (!s || !text_to_addr(s, &ip, r->ev.id))                      \
-			return -EINVAL;                                         \
-		return 0;                                                       \
+		return net_from(r->ev.id, &r->id##_net, json_string_value(v));  \
 	}
 
 ADDR_COLUMN(laddr)
@@ -387,6 +369,30 @@ static int app_from(struct record *r, const json_t *v)
 	return sum <= whole + 3 * grain && sum + 3 * grain >= whole ? 0 : -EINVAL;
 }
 
+/* rtt: what the kernel makes of its samples, in whole microseconds */
+#define KERNEL_US_COLUMN(id, member)                                            \
+	static size_t id##_text(const struct record *r, char *dst, size_t size) \
+	{                                                                       \
+		(void)size;                                                     \
+		return text_ms(dst, r->member * 1000ULL, 3);                    \
+	}                                                                       \
+	static json_t *id##_json(const struct record *r)                        \
+	{                                                                       \
+		return json_integer(r->member);                                 \
+	}                                                                       \
+	static int id##_from(struct record *r, const json_t *v)                 \
+	{                                                                       \
+		__u64 n;                                                        \
+		int err = json_to_uint(v, ~0U, &n);                             \
+                                                                                \
+		if (!err)                                                       \
+			r->member = (__u32)n;                                   \
+		return err;                                                     \
+	}
+
+KERNEL_US_COLUMN(srtt, rtt.srtt_us)
+KERNEL_US_COLUMN(min_rtt, rtt.min_rtt_us)
+
 /* part: a histogram's key */
 static size_t part_text(const struct record *r, char *dst, size_t size)
 {
@@ -427,17 +433,20 @@ const struct column columns[] = {
 	{ "app", "APP(ms)", "app_us", 9, true, PICKUP, CODEC(app), .flags = COLUMN_SPLIT },
 	{ "bytes", "BYTES", "bytes", 7, true, PICKUP, CODEC(bytes) },
 	{ "segments", "SEGS", "segments", 4, true, PICKUP, CODEC(segments) },
-	{ "part", NULL, "part", 0, false, PICKUP, CODEC(part), .flags = COLUMN_KEY },
+	{ "part", "PART", "part", 0, false, PICKUP, CODEC(part), .flags = COLUMN_KEY },
 	{ "outcome", "OUTCOME", "outcome", 19, false, CONNECT, CODEC(outcome) },
 	{ "error", "ERROR", "error", 12, false, CONNECT, CODEC(error) },
 	{ "syns", "SYNS", NULL, 4, true, CONNECT, .text = syns_text },
 	{ NULL, NULL, "syn_retransmits", 0, true, CONNECT, .to_json = retrans_json,
 	  .from_json = retrans_from },
 	{ "rtt", "RTT(ms)", "handshake_rtt_us", 8, true, CONNECT, CODEC(rtt) },
+	{ "srtt", "SRTT(ms)", "srtt_us", 8, true, RTT, CODEC(srtt) },
+	{ "min_rtt", "MIN(ms)", "min_rtt_us", 8, true, RTT, CODEC(min_rtt) },
 	{ "netns", "NETNS", "netns", 10, true, ALL, CODEC(netns) },
 	{ "cgroup", "CGROUP", "cgroup", 20, false, ALL, CODEC(cgroup), .flags = COLUMN_NAME },
-	{ "lat", "LAT(ms)", NULL, 9, true, ALL, .text = lat_text },
-	{ "lat2", "LAT(ms)", NULL, 0, false, ALL, .text = lat2_text },
+	{ "lat", "LAT(ms)", NULL, 9, true, CONNECT | PICKUP, .text = lat_text },
+	{ "rtt", "RTT(ms)", NULL, 9, true, RTT, .text = lat_text },
+	{ "lat2", "LAT(ms)", NULL, 0, false, CONNECT | PICKUP, .text = lat2_text },
 	{},
 };
 
@@ -472,5 +481,7 @@ void record_of_key(struct record *r, const struct histogram *h)
 	if (k->kind == TCPLAT_KIND_CONNECT)
 		r->connect.outcome = k->outcome;
 	r->part = k->part;
+	r->laddr_net = h->laddr_net;
+	r->raddr_net = h->raddr_net;
 	r->cgroup = h->cgroup;
 }

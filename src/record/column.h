@@ -64,8 +64,6 @@ json_t *json_us(__u64 ns);
 int json_to_ns(const json_t *v, __u64 *ns);
 /* A whole number in [0, max], or -EINVAL. */
 int json_to_uint(const json_t *v, __u64 max, __u64 *out);
-/* Family of a 16-byte address: 4 if mapped, else 6. */
-int addr_ip(const __u8 addr[16]);
 
 /* Flags for json_dump*(): a line, microseconds without noise digits. */
 #define JSON_LINE (JSON_COMPACT | JSON_REAL_PRECISION(15))

@@ -2,6 +2,7 @@
 #include "record/record.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "core/cleanup.h"
@@ -29,7 +30,15 @@ _Static_assert(ARRAY_SIZE(lost_names) == TCPLAT_NR_LOST, "a name for each loss")
 static const char *const kind_names[] = {
 	[TCPLAT_KIND_CONNECT] = "connect",
 	[TCPLAT_KIND_PICKUP] = "pickup",
+	[TCPLAT_KIND_RTT] = "rtt",
 };
+
+static const char *const value_names[] = {
+	[TCPLAT_VALUE_SAMPLE] = "sample",     [TCPLAT_VALUE_SRTT] = "srtt",
+	[TCPLAT_VALUE_MIN_RTT] = "min_rtt",   [TCPLAT_VALUE_JITTER] = "jitter",
+	[TCPLAT_VALUE_RECEIVER] = "receiver",
+};
+_Static_assert(ARRAY_SIZE(value_names) == TCPLAT_NR_VALUES, "a name for each value");
 
 static const char *const part_names[] = {
 	[TCPLAT_PART_TOTAL] = "total",
@@ -39,17 +48,37 @@ static const char *const part_names[] = {
 };
 _Static_assert(ARRAY_SIZE(part_names) == TCPLAT_NR_PARTS, "a name for each part");
 
+int addr_ip(const __u8 addr[16])
+{
+	static const __u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return memcmp(addr, mapped, sizeof(mapped)) ? 6 : 4;
+}
+
+/* It follows the common part in each of them. */
+_Static_assert(offsetof(struct record, connect.latency_ns) ==
+			       offsetof(struct record, pickup.latency_ns) &&
+		       offsetof(struct record, connect.latency_ns) ==
+			       offsetof(struct record, rtt.latency_ns),
+	       "one place for the latency");
+
 __u64 record_latency_ns(const struct record *r)
 {
-	return r->ev.kind == TCPLAT_KIND_PICKUP ? r->pickup.latency_ns : r->connect.latency_ns;
+	return r->connect.latency_ns;
 }
 
 void record_set_latency(struct record *r, __u64 ns)
 {
-	if (r->ev.kind == TCPLAT_KIND_PICKUP)
-		r->pickup.latency_ns = ns;
-	else
-		r->connect.latency_ns = ns;
+	r->connect.latency_ns = ns;
+}
+
+__u64 record_value_ns(const struct record *r, unsigned value)
+{
+	if (r->ev.kind == TCPLAT_KIND_RTT && value == TCPLAT_VALUE_SRTT)
+		return r->rtt.srtt_us * 1000ULL;
+	if (r->ev.kind == TCPLAT_KIND_RTT && value == TCPLAT_VALUE_MIN_RTT)
+		return r->rtt.min_rtt_us * 1000ULL;
+	return record_latency_ns(r);
 }
 
 __u32 record_outcome(const struct record *r)
@@ -88,6 +117,19 @@ const char *kind_name(unsigned kind)
 	return kind < ARRAY_SIZE(kind_names) && kind_names[kind] ? kind_names[kind] : "?";
 }
 
+const char *value_name(unsigned value)
+{
+	return value < TCPLAT_NR_VALUES ? value_names[value] : "?";
+}
+
+int value_from_name(const char *name)
+{
+	for (int i = 0; i < TCPLAT_NR_VALUES; i++)
+		if (!strcmp(name, value_names[i]))
+			return i;
+	return -1;
+}
+
 const char *lost_name(enum tcplat_counter which)
 {
 	return lost_names[which];
@@ -100,6 +142,30 @@ __u64 summary_lost(const struct summary *s)
 	for (int i = 0; i < TCPLAT_NR_LOST; i++)
 		sum += s->lost[i];
 	return sum;
+}
+
+static void describe_net(struct subnet *net, const __u8 addr[16],
+			 const volatile struct tcplat_prefix *p)
+{
+	bool v6 = addr_ip(addr) == 6;
+
+	net->bits = p->bits[v6];
+	net->is_net = p->cut && net->bits < (v6 ? 128 : 32);
+}
+
+void histogram_describe(struct histogram *h, const volatile struct tcplat_config *cfg)
+{
+	h->by = cfg->by;
+	if (h->key.kind != TCPLAT_KIND_CONNECT)
+		h->by &= ~(__u32)TCPLAT_KEY_OUTCOME;
+	if (h->key.rest)
+		h->by &= TCPLAT_KEY_OUTCOME;
+	h->step_ns = cfg->hist_step_ns;
+	h->value = h->key.kind == TCPLAT_KIND_RTT ? cfg->rtt_value : 0;
+	if (h->by & TCPLAT_KEY_LADDR)
+		describe_net(&h->laddr_net, h->key.laddr, &cfg->laddr);
+	if (h->by & TCPLAT_KEY_RADDR)
+		describe_net(&h->raddr_net, h->key.raddr, &cfg->raddr);
 }
 
 __u64 histogram_lower(const struct histogram *h, unsigned i)

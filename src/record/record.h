@@ -7,25 +7,39 @@
 #ifndef TCPLAT_RECORD_RECORD_H
 #define TCPLAT_RECORD_RECORD_H
 
-#include "tcplat/event.h"
+#include "tcplat/config.h"
 
 #include <stdbool.h>
+
+/* What an address stands for, as a key. */
+struct subnet {
+	bool is_net; /* not itself, but all that begins with the same */
+	__u8 bits;   /* so many: 0 to 32, or 0 to 128 */
+};
 
 struct record {
 	union {
 		struct tcplat_event ev; /* who and where, whatever the kind */
 		struct tcplat_connect_event connect;
 		struct tcplat_pickup_event pickup;
+		struct tcplat_rtt_event rtt;
 	};
 	__u64 unix_ns;	      /* end of the event, CLOCK_REALTIME */
 	__u64 since_first_ns; /* since the first record of this run */
 	const char *cgroup;   /* path, or "#id" where the group is gone */
-	__u8 part;	      /* enum tcplat_part, where it stands for a histogram's key */
+	/* Where it stands for a histogram's key: */
+	__u8 part; /* enum tcplat_part */
+	struct subnet laddr_net, raddr_net;
 };
+
+/* Family of a 16-byte address: 4 if mapped, else 6. */
+int addr_ip(const __u8 addr[16]);
 
 /* Latency of a record of any kind, in nanoseconds. */
 __u64 record_latency_ns(const struct record *r);
 void record_set_latency(struct record *r, __u64 ns);
+/* What of it is shown, enum tcplat_value: its latency, unless a sample says more. */
+__u64 record_value_ns(const struct record *r, unsigned value);
 /* enum tcplat_outcome, or ~0U for kinds that have none. */
 __u32 record_outcome(const struct record *r);
 
@@ -39,6 +53,10 @@ const char *part_name(unsigned part);
 int part_from_name(const char *name);
 /* "connect" …; the metric's and the event's name. */
 const char *kind_name(unsigned kind);
+/* "sample" …: enum tcplat_value. */
+const char *value_name(unsigned value);
+/* Returns -1 for a name that is none. */
+int value_from_name(const char *name);
 
 struct histogram {
 	struct tcplat_hist_key key;
@@ -51,8 +69,14 @@ struct histogram {
 	__u64 sum_ns;
 	__u64 min_ns;
 	__u64 max_ns;
+	__u64 retransmits; /* segments; rtt only, and there may be no sample beside them */
+	__u8 value;	   /* enum tcplat_value; rtt only */
+	struct subnet laddr_net, raddr_net;
 	__u64 counts[TCPLAT_HIST_BUCKETS];
 };
+
+/* Fills in what the configuration says, once the key is there: by, step, value, subnets. */
+void histogram_describe(struct histogram *h, const volatile struct tcplat_config *cfg);
 
 /*
  * The p-th quantile (0 < p <= 1) in nanoseconds by nearest rank, placed within

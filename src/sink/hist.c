@@ -6,6 +6,7 @@
 #include "cli/parse.h"
 #include "core/cleanup.h"
 #include "record/text.h"
+#include "sink/octaves.h"
 #include "sink/sink.h"
 
 #define BAR 40
@@ -45,41 +46,23 @@ static void put_key(struct out *o, const struct histogram *h)
 	}
 }
 
-/* Row 0 is below one unit, row i the octave [2^(i-1), 2^i), the last beyond. */
-#define ROWS (TCPLAT_HIST_OCTAVES + 2)
-
-static unsigned row_of(unsigned bucket)
-{
-	return (bucket + TCPLAT_HIST_SUB - 1) / TCPLAT_HIST_SUB;
-}
-
 static void put_rows(struct out *o, const struct histogram *h)
 {
-	__u64 rows[ROWS] = {}, most = 1;
-	unsigned first = ROWS, last = 0;
+	__u64 rows[HISTOGRAM_ROWS], most = histogram_rows(h, rows);
+	unsigned first = 0, last = HISTOGRAM_ROWS - 1;
 
-	for (unsigned i = 0; i < TCPLAT_HIST_BUCKETS; i++) {
-		unsigned row = row_of(i);
-
-		rows[row] += h->counts[i];
-		if (!h->counts[i])
-			continue;
-		if (row < first)
-			first = row;
-		last = row;
-		if (rows[row] > most)
-			most = rows[row];
-	}
+	while (first < last && !rows[first])
+		first++;
+	while (last > first && !rows[last])
+		last--;
 	out_printf(o, "%10s %10s %10s\n", "FROM", "TO", "COUNT");
-	for (unsigned row = first; row <= last && row < ROWS; row++) {
-		unsigned bucket = row ? (row - 1) * TCPLAT_HIST_SUB + 1 : 0;
+	for (unsigned row = first; row <= last && most; row++) {
 		char lo[TEXT_DURATION_LEN], hi[TEXT_DURATION_LEN] = "...";
 		int bar = (int)((rows[row] * BAR + most - 1) / most);
 
-		text_duration(lo, histogram_lower(h, bucket));
-		if (row + 1 < ROWS)
-			text_duration(hi,
-				      tcplat_hist_lower(row * TCPLAT_HIST_SUB + 1) * h->step_ns);
+		text_duration(lo, histogram_row_lower(row, h->step_ns));
+		if (row + 1 < HISTOGRAM_ROWS)
+			text_duration(hi, histogram_row_lower(row + 1, h->step_ns));
 		out_printf(o, "%10s %10s %10llu |%-*.*s|\n", lo, hi, rows[row], BAR, bar,
 			   "****************************************");
 	}

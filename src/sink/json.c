@@ -54,6 +54,11 @@ static json_t *key_json(const struct histogram *h)
 			return NULL;
 		}
 	}
+	/* Stands for all that found no room. */
+	if (h->key.rest && json_object_set_new_nocheck(o, "rest", json_true())) {
+		json_decref(o);
+		return NULL;
+	}
 	return o;
 }
 
@@ -98,6 +103,11 @@ static void histogram(struct sink *s, const struct histogram *h)
 	for (size_t i = 0; i < ARRAY_SIZE(quantiles); i++)
 		bad |= json_object_set_new_nocheck(o, quantiles[i].name,
 						   json_us(histogram_quantile(h, quantiles[i].p)));
+	if (h->key.kind == TCPLAT_KIND_RTT) {
+		bad |= json_object_set_new_nocheck(o, "value", json_string(value_name(h->value)));
+		bad |= json_object_set_new_nocheck(o, "retransmits",
+						   json_integer((json_int_t)h->retransmits));
+	}
 	bad |= json_object_set_new_nocheck(o, "buckets", buckets_json(h));
 	put_line(s, o, !bad);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/cleanup.h"
@@ -22,8 +23,13 @@ int out_open(struct out *o, const char *path)
 	if (!o->path)
 		return -ENOMEM;
 	o->f = fopen(path, "we");
-	if (!o->f)
-		return -errno;
+	if (!o->f) {
+		int err = -errno;
+
+		free(o->path);
+		o->path = NULL;
+		return err;
+	}
 	setvbuf(o->f, NULL, _IOFBF, OUT_BUFFER);
 	return 0;
 }

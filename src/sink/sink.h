@@ -19,6 +19,8 @@ struct sink_ops {
 	void (*histogram)(struct sink *s, const struct histogram *h);
 	/* An interval has ended at unix_ns; its n histograms follow. */
 	void (*interval)(struct sink *s, __u64 unix_ns, unsigned n);
+	/* Its histograms are through. */
+	void (*interval_end)(struct sink *s);
 	void (*summary)(struct sink *s, const struct summary *sum);
 	void (*free)(struct sink *s);
 };
@@ -51,6 +53,23 @@ struct sink *sink_table_new(struct out *out, const struct table_layout *layout);
 struct sink *sink_json_new(struct out *out);
 /* title: what the histograms are of, borrowed. */
 struct sink *sink_hist_new(struct out *out, const char *title, bool timestamps);
+/* One line for each key, in columns: by, mask of enum tcplat_key, says which. */
+struct sink *sink_stats_new(struct out *out, const char *title, __u32 by, bool timestamps);
+/* Time across, latency down. */
+struct sink *sink_heatmap_new(struct out *out, const char *title);
+
+/* The original tool's histogram: a bar for each power of two. */
+struct log2_layout {
+	const char *unit;  /* "usecs" or "msecs" */
+	const char *label; /* of a section: "Remote Address"; NULL: no sections */
+	__u32 by;	   /* TCPLAT_KEY_LADDR, _RADDR or 0 */
+	bool average;	   /* behind a section's name */
+	bool timestamp;
+};
+
+struct sink *sink_log2_new(struct out *out, const struct log2_layout *layout);
+/* The summary of a host: all measurements, the worst of their keys. */
+struct sink *sink_live_new(struct out *out, __u32 top);
 
 void sink_free(struct sink *s);
 

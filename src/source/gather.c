@@ -15,24 +15,19 @@ struct node {
 };
 
 struct gather {
-	__u32 by;
-	__u64 step_ns;
-	__u32 max_keys;
+	const struct tcplat_config *cfg;
 	__u32 n;
 	__u64 first_ns, last_ns; /* unix time; 0: no record yet */
 	void *tree;		 /* tsearch(3) over the nodes */
 	struct node *first;	 /* the same nodes, newest first */
 };
 
-struct gather *gather_new(__u32 by, __u64 step_ns, __u32 max_keys)
+struct gather *gather_new(const struct tcplat_config *cfg)
 {
 	struct gather *g = calloc(1, sizeof(*g));
 
-	if (g) {
-		g->by = by;
-		g->step_ns = step_ns;
-		g->max_keys = max_keys;
-	}
+	if (g)
+		g->cfg = cfg;
 	return g;
 }
 
@@ -77,20 +72,19 @@ static struct node *node_of(struct gather *g, const struct record *r, __u8 part)
 	struct node want = {}, **have, *n;
 
 	/* A group is its path here, not an id. */
-	tcplat_hist_key_of(&want.h.key, &r->ev, g->by, (__u8)record_outcome(r));
+	tcplat_hist_key_of(&want.h.key, &r->ev, g->cfg, (__u8)record_outcome(r));
 	want.h.key.part = part;
-	want.cgroup = (char *)(g->by & TCPLAT_KEY_CGROUP ? r->cgroup : "");
+	want.cgroup = (char *)(g->cfg->by & TCPLAT_KEY_CGROUP ? r->cgroup : "");
 	have = tfind(&want, &g->tree, compare);
 	if (have)
 		return *have;
-	if (g->n >= g->max_keys)
+	if (g->n >= g->cfg->max_keys)
 		return NULL;
 	n = calloc(1, sizeof(*n));
 	if (!n)
 		return NULL;
 	n->h.key = want.h.key;
-	n->h.by = g->by;
-	n->h.step_ns = g->step_ns;
+	histogram_describe(&n->h, g->cfg);
 	n->h.min_ns = ~0ULL;
 	n->cgroup = strdup(want.cgroup);
 	if (!n->cgroup || !tsearch(n, &g->tree, compare)) {
@@ -118,12 +112,12 @@ static void add(struct node *n, __u64 step_ns, __u64 ns)
 int gather_add(struct gather *g, const struct record *r)
 {
 	const __u64 parts[] = {
-		[TCPLAT_PART_TOTAL] = record_latency_ns(r),
+		[TCPLAT_PART_TOTAL] = record_value_ns(r, g->cfg->rtt_value),
 		[TCPLAT_PART_WAKE] = r->pickup.wake_ns,
 		[TCPLAT_PART_RUNQ] = r->pickup.runq_ns,
 		[TCPLAT_PART_APP] = r->pickup.latency_ns - r->pickup.wake_ns - r->pickup.runq_ns,
 	};
-	bool split = g->by & TCPLAT_KEY_PART && r->ev.split;
+	bool split = g->cfg->by & TCPLAT_KEY_PART && r->ev.split;
 	struct node *n;
 
 	if (!g->last_ns || r->unix_ns < g->first_ns)
@@ -133,11 +127,11 @@ int gather_add(struct gather *g, const struct record *r)
 	n = node_of(g, r, TCPLAT_PART_TOTAL);
 	if (!n)
 		return -ENOSPC;
-	add(n, g->step_ns, parts[TCPLAT_PART_TOTAL]);
+	add(n, g->cfg->hist_step_ns, parts[TCPLAT_PART_TOTAL]);
 	for (__u8 part = TCPLAT_PART_WAKE; split && part < TCPLAT_NR_PARTS; part++) {
 		n = node_of(g, r, part);
 		if (n)
-			add(n, g->step_ns, parts[part]);
+			add(n, g->cfg->hist_step_ns, parts[part]);
 	}
 	return 0;
 }

@@ -7,8 +7,8 @@
 
 struct gather;
 
-/* by: mask of enum tcplat_key; step_ns: see tcplat/hist.h. NULL: no memory. */
-struct gather *gather_new(__u32 by, __u64 step_ns, __u32 max_keys);
+/* cfg: borrowed; its keys, step and bound are used. NULL: no memory. */
+struct gather *gather_new(const struct tcplat_config *cfg);
 void gather_free(struct gather *g);
 
 /* 0, or -ENOSPC when the record's key is new and the table is full. */

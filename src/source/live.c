@@ -81,6 +81,11 @@ static int live_histograms(struct source *s, const struct consumer *to)
 	return err;
 }
 
+static void live_collect(struct source *s)
+{
+	engine_collect(live_of(s)->engine);
+}
+
 static void live_stop(struct source *s)
 {
 	engine_stop(live_of(s)->engine);
@@ -118,6 +123,7 @@ static const struct source_ops live_ops = {
 	.fd = live_fd,
 	.drain = live_drain,
 	.histograms = live_histograms,
+	.collect = live_collect,
 	.stop = live_stop,
 	.summary = live_summary,
 	.trace_task = live_trace_task,

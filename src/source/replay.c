@@ -86,13 +86,19 @@ static int read_record(struct replay *r, const json_t *o, const struct consumer 
 		if (c->from_json(&rec, v))
 			return bad_member(r, c->json);
 	}
+	if (rec.laddr_net.is_net || rec.raddr_net.is_net)
+		return bad_member(r, rec.laddr_net.is_net ? "laddr" : "raddr");
 	if (rec.ev.ip != addr_ip(rec.ev.raddr))
 		return bad_member(r, "ip");
 	rec.ev.time_ns = rec.unix_ns;
 	if (!tcplat_match_who(&r->cfg->filter, rec.ev.pid, rec.ev.tid, rec.ev.comm) ||
 	    !tcplat_match_where(&r->cfg->filter, &rec.ev) ||
-	    !tcplat_match_what(&r->cfg->filter, record_latency_ns(&rec), record_outcome(&rec)))
+	    !tcplat_match_what(&r->cfg->filter, record_value_ns(&rec, r->cfg->rtt_value),
+			       record_outcome(&rec)))
 		return 0;
+	if (r->gather && (r->cfg->rtt_value == TCPLAT_VALUE_JITTER ||
+			  r->cfg->rtt_value == TCPLAT_VALUE_RECEIVER))
+		return bad(r, "a sample alone does not tell the value asked for");
 	if (r->gather) {
 		bool full = gather_add(r->gather, &rec) != 0;
 
@@ -107,25 +113,32 @@ static int read_record(struct replay *r, const json_t *o, const struct consumer 
 
 static int read_key(struct replay *r, const json_t *o, struct histogram *h)
 {
+	struct tcplat_config whole = {}; /* no address is cut any more */
 	struct record rec = {};
 	const char *name;
+	bool rest = false;
 	json_t *v;
 
 	if (!json_is_object(o))
 		return bad_member(r, "key");
 	json_object_foreach((json_t *)o, name, v) {
 		const struct column *c = column_find(name, r->kind);
-		char word[16];
+		__u32 key = c && c->flags & COLUMN_KEY ? TCPLAT_KEY_PART : key_from_name(name);
 
-		if (c && c->flags & COLUMN_KEY)
-			h->by |= TCPLAT_KEY_PART;
-		else if (parse_keys(name, &h->by, word, sizeof(word)))
-			c = NULL;
-		if (!c || c->from_json(&rec, v))
+		if (!strcmp(name, "rest") && json_is_true(v)) {
+			rest = true;
+			continue;
+		}
+		if (!c || !key || c->from_json(&rec, v))
 			return bad_member(r, name);
+		whole.by |= key;
 	}
 	rec.ev.kind = (__u8)r->kind;
-	tcplat_hist_key_of(&h->key, &rec.ev, h->by, (__u8)record_outcome(&rec));
+	tcplat_hist_key_of(&h->key, &rec.ev, &whole, (__u8)record_outcome(&rec));
+	h->key.rest = rest;
+	h->by = whole.by;
+	h->laddr_net = rec.laddr_net;
+	h->raddr_net = rec.raddr_net;
 	h->key.part = rec.part;
 	h->cgroup = rec.cgroup ? rec.cgroup : "";
 	return 0;
@@ -157,6 +170,20 @@ static int read_buckets(struct replay *r, const json_t *a, struct histogram *h)
 	return 0;
 }
 
+/* What histograms of round trips have besides. */
+static int read_rtt(struct replay *r, const json_t *o, struct histogram *h)
+{
+	const char *name = json_string_value(json_object_get(o, "value"));
+	int value = name ? value_from_name(name) : -1;
+
+	if (value < 0)
+		return bad_member(r, "value");
+	if (value != r->cfg->rtt_value)
+		return bad(r, "a histogram of another value than the one asked for");
+	h->value = (__u8)value;
+	return add_count(r, o, "retransmits", &h->retransmits);
+}
+
 static int read_histogram(struct replay *r, const json_t *o, const struct consumer *to)
 {
 	const char *metric = json_string_value(json_object_get(o, "metric"));
@@ -178,6 +205,8 @@ static int read_histogram(struct replay *r, const json_t *o, const struct consum
 	if (!json_is_number(interval) || !(json_number_value(interval) >= 0) ||
 	    json_number_value(interval) > 1.8e10)
 		return bad_member(r, "interval_s");
+	if (r->kind == TCPLAT_KIND_RTT && read_rtt(r, o, &h))
+		return -EBADMSG;
 	h.interval_ns = (__u64)(json_number_value(interval) * 1e9);
 	if (json_to_ns(json_object_get(o, "sum_us"), &h.sum_ns))
 		return bad_member(r, "sum_us");
@@ -371,7 +400,7 @@ int source_replay_new(struct source **source, const char *path, const struct tcp
 	if (!r->path || !r->line)
 		goto fail;
 	if (config->output == TCPLAT_OUT_HIST) {
-		r->gather = gather_new(config->by, config->hist_step_ns, config->max_keys);
+		r->gather = gather_new(config);
 		if (!r->gather)
 			goto fail;
 	}

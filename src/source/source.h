@@ -28,6 +28,8 @@ struct source_ops {
 	int (*drain)(struct source *s, const struct consumer *to);
 	/* Delivers the histograms of the interval that ends now. */
 	int (*histograms)(struct source *s, const struct consumer *to);
+	/* Rows of what has happened and no packet has shown yet; NULL: there is no such thing. */
+	void (*collect)(struct source *s);
 	/* No event after this call is delivered; what waits still is. */
 	void (*stop)(struct source *s);
 	int (*summary)(struct source *s, struct summary *sum);

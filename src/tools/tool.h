@@ -13,9 +13,13 @@ struct tool {
 /* Views of tcplat. */
 extern const struct tool tool_connect;
 extern const struct tool tool_pickup;
+extern const struct tool tool_rtt;
+/* Without a view. */
+extern const struct tool tool_live;
 /* Drop-in names. */
 extern const struct tool tool_tcpconnlat;
 extern const struct tool tool_tcppktlat;
+extern const struct tool tool_tcprtt;
 
 /* Exit status for a usage error. */
 #define EXIT_USAGE 2

@@ -47,6 +47,8 @@ int view_run(const struct view *v, int argc, char **argv)
 	int status;
 
 	query_init(&q, v->kind, v->title);
+	if (v->begin)
+		v->begin(&q);
 	if (options_parse(&q, v->options, argc, argv))
 		return EXIT_USAGE;
 	status = answer(v, &q);

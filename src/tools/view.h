@@ -13,6 +13,8 @@ struct view {
 	const char *about; /* what help says between usage and options */
 	const char *after; /* and behind them; NULL: nothing */
 	const struct option_table *options;
+	/* What the options then change; NULL: nothing beyond the common defaults. */
+	void (*begin)(struct query *q);
 	/* Chooses columns and what else the view decides; options are parsed. */
 	void (*settle)(struct query *q);
 };

@@ -20,7 +20,7 @@ UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
 
 def programs():
     tcplat = pathlib.Path(os.environ.get("TCPLAT", HERE.parents[1] / "build" / "tcplat")).resolve()
-    return {name: tcplat.with_name(name) for name in ("tcplat", "tcpconnlat", "tcppktlat")}
+    return {name: tcplat.with_name(name) for name in ("tcplat", "tcpconnlat", "tcppktlat", "tcprtt")}
 
 
 @pytest.fixture

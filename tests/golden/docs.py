@@ -16,9 +16,10 @@ ZSH = ROOT / "completions" / "zsh" / "_tcplat"
 FISH = ROOT / "completions" / "fish" / "tcplat.fish"
 
 # What these tests know; test_views_and_names compares it with the program.
-VIEWS = ["connect", "pickup"]
-NAMES = ["tcpconnlat", "tcppktlat"]
-PROGRAMS = [f"tcplat {view}" for view in VIEWS] + NAMES
+VIEWS = ["connect", "pickup", "rtt"]
+NAMES = ["tcpconnlat", "tcppktlat", "tcprtt"]
+# "tcplat" alone is the summary.
+PROGRAMS = ["tcplat"] + [f"tcplat {view}" for view in VIEWS] + NAMES
 OWN_PAGE = {program: f"{program.replace(' ', '-')}.8" for program in PROGRAMS}
 
 
@@ -41,7 +42,9 @@ def run(tmp_path_factory):
 def options_of(run, words):
     """{option: whether it takes a value} from --help."""
     found = {}
-    for line in run(words, "--help").stdout.splitlines():
+    # Alone, --help lists the views.
+    question = ["-v", "--help"] if words == "tcplat" else ["--help"]
+    for line in run(words, *question).stdout.splitlines():
         match = re.match(r"  (?:(-\S), |    )?(--[a-z0-9-]+)?( [A-Z]\S*)?(?:  | [a-z]|$)", line)
         if match and (match[1] or match[2]):
             for name in filter(None, match.group(1, 2)):

@@ -23,7 +23,13 @@ CONNECT = {
 PICKUP = {**{name: CONNECT[name] for name in list(CONNECT)[:11]}, "event": "pickup",
           "bytes": 1448, "segments": 1, "netns": 4026531833, "cgroup": "/"}
 SPLIT = {**PICKUP, "wake_us": 1000.5, "runq_us": 200.0, "app_us": 34.0}
-EVENTS = {"connect": CONNECT, "pickup": PICKUP, "tcpconnlat": CONNECT, "tcppktlat": PICKUP}
+RTT = {**{name: CONNECT[name] for name in list(CONNECT)[:11]}, "event": "rtt", "srtt_us": 1200,
+       "min_rtt_us": 1000, "netns": 4026531833, "cgroup": "/"}
+EVENTS = {"connect": CONNECT, "pickup": PICKUP, "rtt": RTT, "tcpconnlat": CONNECT,
+          "tcppktlat": PICKUP}
+# What it takes to have rows, and what to have every member of one.
+ROWS = {"tcplat rtt": ["--rows"]}
+WHOLE = {"connect": CONNECT, "pickup": SPLIT, "rtt": RTT}
 LOSSES = ["ring_full", "no_state", "reentered", "keys_full", "fifo_merged", "clock"]
 SUMMARY = {"event": "summary", "events": 1, "unseen_start": 0, "still_open": 0,
            "lost": dict.fromkeys(LOSSES, 0)}
@@ -35,7 +41,8 @@ SUMMARY = {"event": "summary", "events": 1, "unseen_start": 0, "still_open": 0,
 def replay(run, *args, event=None, name="tcplat connect"):
     event = event or EVENTS[name.split()[-1]]
     lines = json.dumps(event) + "\n" + json.dumps(SUMMARY) + "\n"
-    return run(name, "--replay", "-", *args, stdin=lines)
+    rows = [] if "--hist" in args else ROWS.get(name, [])
+    return run(name, "--replay", "-", *rows, *args, stdin=lines)
 
 
 def names_after(run, view, option, words):
@@ -118,8 +125,10 @@ def man_mentions(text):
 
 
 def shared_and_own(words):
-    """Where completions have a program's options: a view's are in two places."""
-    return ["view", words.split()[1]] if " " in words else [words]
+    """Where completions have a program's options: a view's are in three places."""
+    if words == "tcplat":
+        return ["shared"]
+    return ["shared", "view", words.split()[1]] if " " in words else [words]
 
 
 def bash_options(words):
@@ -149,21 +158,25 @@ def zsh_options(words):
 
 
 def zsh_names(view, what):
-    """A view's keys or columns: in the list of all views, its own are where "$@" stands."""
+    """A view's keys or columns: in the list of all views, its own are where "$@" stands.
+
+    Where that has a "$last", it is the first of them.
+    """
     def names(function):
-        return re.findall(r"^ +(?:'(\w+)\[|\"(\$@)\")", zsh_function(function), re.M)
+        return re.findall(r"^ +(?:'(\w+)\[|\"\$(@|last)\")", zsh_function(function), re.M)
 
     own = [name for name, _ in names(f"{view}_{what}")]
+    last = [own.pop(0)] if any(place == "last" for _, place in names(what)) else []
     found = []
     for name, place in names(what):
-        found += own if place else [name]
+        found += {"@": own, "last": last}.get(place, [name])
     return found
 
 
 def fish_options(words):
     found = {}
     for name in shared_and_own(words):
-        start = f"complete -c tcplat -n ${name} " if " " in words else \
+        start = f"complete -c tcplat -n ${name} " if words.startswith("tcplat") else \
                 f"complete -c {name} -n $options "
         for line in FISH.read_text(encoding="utf-8").splitlines():
             if not line.startswith(start):
@@ -181,12 +194,12 @@ def fish_options(words):
 def test_views_and_names(run):
     text = run("tcplat", "--help").stdout
     views = re.findall(r"^  (\w+) ", text.split("Views:\n")[1].split("\n\n")[0], re.M)
-    names = re.search(r"name of an original\s+tool \((.*?)\)", text)[1].split(", ")
+    names = re.search(r"name\s+of\s+an\s+original\s+tool\s+\((.*?)\)", text)[1].split(", ")
     assert (views, names) == (VIEWS, NAMES), "this test and the documents must learn of them"
     assert items(section(page("tcplat.8"), "Views", "Ss")) == views
     assert items(section(page("tcplat.8"), "Personalities", "Ss")) == names
-    assert [p.name for p in PAGES] == sorted(["tcplat.8", *OWN_PAGE.values()])
-    general = dict.fromkeys(re.findall(r"--[a-z]+", text.split("lists its options.")[1]), False)
+    assert [p.name for p in PAGES] == sorted(OWN_PAGE.values())
+    general = dict.fromkeys(re.findall(r"--[a-z]+", text.split("of the summary.")[1]), False)
     assert {"--features", "--version"} == set(general)
     mentioned = man_options(section(page("tcplat.8"), "General options", "Ss"))
     assert set(mentioned) == {*general, "--help", "-h", "-V"}
@@ -208,7 +221,7 @@ def test_options_in_completion(run, words, shell):
 def test_no_page_mentions_an_unknown_option(run):
     known = {words: set(options_of(run, words)) for words in PROGRAMS}
     assert man_mentions(page("tcplat.8")) <= set().union(*known.values())
-    for words in PROGRAMS:
+    for words in known.keys() - {"tcplat"}:
         text = page(OWN_PAGE[words])
         for view in VIEWS:
             # A page may point to what another program has to offer.
@@ -226,12 +239,12 @@ def test_columns(run, columns, view):
     text = section(page(OWN_PAGE[name]), "COLUMNS")
     assert items(text) == columns
     # The headings that the page gives are those that are printed.
-    event = SPLIT if view == "pickup" else CONNECT
+    event = WHOLE[view]
     header = replay(run, "--columns", ",".join(columns), event=event, name=name)
     assert re.findall(r"^\.Pq (\S+)$", text, re.M) == header.stdout.split("\n", 1)[0].split()
     # So are the columns that it calls the default.
     text = text.split(".Bl")[0]
-    default = re.findall(r"[a-z]+", " ".join(re.findall(r"^\.Cm (.*)$", text, re.M)))
+    default = re.findall(r"[a-z_]+", " ".join(re.findall(r"^\.Cm (.*)$", text, re.M)))
     assert replay(run, name=name).stdout == \
         replay(run, "--columns", ",".join(default), name=name).stdout
     assert zsh_names(view, "columns") == columns
@@ -258,6 +271,8 @@ def test_columns_of_drop_ins(run, name, options):
 def test_keys(keys, view):
     keys = keys[view]
     assert items(section(page(OWN_PAGE[f"tcplat {view}"]), "HISTOGRAM KEYS")) == keys
+    # Only where there are keys without being asked for is it worth offering to have none.
+    keys = keys + ["none"] * (view == "rtt")
     assert zsh_names(view, "keys") == keys
     fish = FISH.read_text(encoding="utf-8")
     assert f"-n ${view} -l by -xa '(__tcplat_list {' '.join(keys)})'" in fish
@@ -276,14 +291,16 @@ def test_outcomes(run):
 @VIEW
 def test_json_members(run, view):
     pages = section(page("tcplat.8"), "JSON LINES")
-    event = SPLIT if view == "pickup" else CONNECT
+    event = WHOLE[view]
     name = f"tcplat {view}"
     event, summary = map(json.loads, replay(run, "--json", event=event, name=name)
                          .stdout.splitlines())
     assert items(section(pages, f"Event {view}", "Ss")) == list(event)
     assert items(section(pages, "Event summary", "Ss")) == list(summary)
     histogram = json.loads(replay(run, "--json", "--hist", name=name).stdout.splitlines()[0])
-    assert items(section(pages, "Event histogram", "Ss")) == list(histogram)
+    of_rtt = ["value", "retransmits"] if view != "rtt" else []
+    documented = items(section(pages, "Event histogram", "Ss"))
+    assert [member for member in documented if member not in of_rtt] == list(histogram)
     for member in histogram["buckets"][0]:
         assert f".Cm {member}\n" in section(pages, "Event histogram", "Ss")
 

@@ -13,8 +13,12 @@ from conftest import DATA, programs as find_programs
 # command line (a list where words hold blanks): the line on standard error, or how it begins
 USAGE = [
     ("tcplat bogus", "tcplat: 'bogus' is no view; see --help\n"),
-    ("tcplat --bogus", "tcplat: '--bogus': give a view first, such as `tcplat connect --bogus`; "
-                       "see --help\n"),
+    ("tcplat --bogus", "tcplat: unknown or ambiguous option --bogus; see --help\n"),
+    ("tcplat -v bogus", "tcplat: unexpected argument 'bogus'; a command goes after --\n"),
+    ("tcplat --hist", "tcplat: unknown or ambiguous option --hist; see --help\n"),
+    ("tcplat --replay x", "tcplat: unknown or ambiguous option --replay; see --help\n"),
+    ("tcplat --top 0", "tcplat: --top: '0' is not a number of keys; give a whole number from 1 "),
+    ("tcplat -d 0", "tcplat: -d/--duration: '0' is out of range; give seconds, or a number with "),
     ("tcplat connect --bogus", "tcplat: unknown or ambiguous option --bogus; see --help\n"),
     ("tcplat connect -Q", "tcplat: unknown option -Q; see --help\n"),
     ("tcplat connect --ver", "tcplat: unknown or ambiguous option --ver; see --help\n"),
@@ -30,7 +34,7 @@ USAGE = [
                                 "'80abc'; give ports from 1 to 65535 like "),
     ("tcplat connect -l 9000-8000", "tcplat: -l/--lport: '9000-8000' has a port out of range or a "
                                     "reversed range: '9000-8000'; "),
-    ("tcplat connect -l 22,!22", "tcplat: -l/--lport: no port is left of what was given\n"),
+    ("tcplat connect -l 22,!22", "tcplat: --lport: no port is left of what was given\n"),
     ("tcplat connect -R 300.1.1.1", "tcplat: -R/--raddr: '300.1.1.1' is not an address; give "),
     ("tcplat connect -R ::1/129", "tcplat: -R/--raddr: '::1/129' has a prefix out of range; an "),
     ("tcplat connect -L localhost", "tcplat: -L/--laddr: 'localhost' is not an address; give IPv4 "
@@ -43,14 +47,14 @@ USAGE = [
     ("tcplat connect --cgroup /no/such/group", "tcplat: --cgroup: '/no/such/group' "),
     ("tcplat connect --columns pid,x", "tcplat: --columns: 'pid,x' has the unknown column 'x'; "),
     ("tcplat connect -4 -R ::1",
-     "tcplat: -4 and -R contradict each other: every address given is IPv6\n"),
+     "tcplat: -4 and --raddr contradict each other: every address given is IPv6\n"),
     ("tcplat connect -4 -6", "tcplat: -4 and -6 contradict each other: give one, or neither for "),
-    ("tcplat connect --by comm", "tcplat: --by: only histograms have keys; add --hist\n"),
+    ("tcplat connect --by comm", "tcplat: --by: only histograms have keys; add --hist or --stats\n"),
     ("tcplat connect -i 1", "tcplat: -i/--interval: only histograms are printed at intervals; "),
     ("tcplat connect --replay x -- true", "tcplat: --replay and -- COMMAND contradict each other"),
     ("tcplat connect --replay x --hist -i 1", "tcplat: --replay and -i/--interval contradict "),
     ("tcplat connect -o x --", "tcplat: --: a command must follow\n"),
-    ("tcplat connect -a", "tcplat: -a/--all: without a command everything is traced already\n"),
+    ("tcplat connect -a", "tcplat: --all: without a command everything is traced already\n"),
     (["tcplat", "connect", "-p", "\x1b[2J\n7"], "tcplat: -p/--pid: '\\x1b[2J\\x0a7' is not a "),
     ("tcpconnlat --bogus", "tcpconnlat: unknown or ambiguous option --bogus; see --help\n"),
     ("tcpconnlat -Q", "tcpconnlat: unknown option -Q; see --help\n"),
@@ -72,7 +76,7 @@ USAGE = [
     ("tcplat connect --hist --by part", "tcplat: --by: 'part' has the unknown key 'part'; keys "),
     ("tcplat pickup --columns pid,syns", "tcplat: --columns: 'pid,syns' has the unknown column "
      "'syns'; columns are time clock elapsed "),
-    ("tcplat pickup --by comm", "tcplat: --by: only histograms have keys; add --hist\n"),
+    ("tcplat pickup --by comm", "tcplat: --by: only histograms have keys; add --hist or --stats\n"),
     ("tcplat pickup --split -i 1", "tcplat: -i/--interval: only histograms are printed at "),
     ("tcplat pickup --replay x -- true", "tcplat: --replay and -- COMMAND contradict each other"),
     ("tcplat pickup --replay x --uid 0", "tcplat: --replay and --uid contradict each other"),
@@ -88,8 +92,44 @@ USAGE = [
     ("tcppktlat 86400000000001", "tcppktlat: min_us: '86400000000001' is not a number of "),
     (["tcppktlat", ""], "tcppktlat: min_us: '' is not a number of microseconds; give a whole "),
     ("tcppktlat 1 2", "tcppktlat: unexpected argument '2'\n"),
-    ("tcppktlat --all", "tcppktlat: -a/--all: without a command everything is traced already\n"),
+    ("tcppktlat --all", "tcppktlat: --all: without a command everything is traced already\n"),
     ("tcppktlat --replay x -- true", "tcppktlat: --replay and -- COMMAND contradict each other"),
+    ("tcplat connect --sort max", "tcplat: --sort: only histograms are sorted; add --hist or "),
+    ("tcplat pickup --top 3", "tcplat: --top: only histograms are counted so; add --hist or "),
+    ("tcplat connect --rows", "tcplat: unknown or ambiguous option --rows; see --help\n"),
+    ("tcplat connect --hist --stats",
+     "tcplat: --hist and --stats contradict each other: give one way to show it\n"),
+    ("tcplat connect --hist --by raddr/129", "tcplat: --by: 'raddr/129' has the key 'raddr/129' "
+     "with a prefix that cannot be; give raddr/24 for IPv4, raddr/48 for IPv6, raddr/24/48 for "),
+    ("tcplat connect --hist --by rport/8", "tcplat: --by: 'rport/8' has the key 'rport/8' with a "),
+    ("tcplat pickup --heatmap --split", "tcplat: --heatmap and --split contradict each other: "),
+    ("tcplat rtt --bogus", "tcplat: unknown or ambiguous option --bogus; see --help\n"),
+    ("tcplat rtt --split", "tcplat: unknown or ambiguous option --split; see --help\n"),
+    ("tcplat rtt 80", "tcplat: unexpected argument '80'; a command goes after --\n"),
+    ("tcplat rtt --by outcome", "tcplat: --by: 'outcome' has the unknown key 'outcome'; keys are "),
+    ("tcplat rtt --by none,comm", "tcplat: --by none and other keys contradict each other: none "),
+    ("tcplat rtt --sort p50", "tcplat: --sort: 'p50' is nothing to sort by; give count, p99 or "),
+    ("tcplat rtt --top", "tcplat: --top: needs a value (N)\n"),
+    ("tcplat rtt --srtt --jitter",
+     "tcplat: --srtt and --jitter contradict each other: one value is shown at a time\n"),
+    ("tcplat rtt --rows --min-rtt", "tcplat: --min-rtt and --rows contradict each other: a row "),
+    ("tcplat rtt --rows --by comm", "tcplat: --by and --rows contradict each other: only "),
+    ("tcplat rtt --rows --columns lat", "tcplat: --columns: 'lat' has the unknown column 'lat'; "),
+    ("tcplat rtt --heatmap --json", "tcplat: --heatmap and --json contradict each other: it is a "),
+    ("tcplat rtt --heatmap --replay x", "tcplat: --heatmap and --replay contradict each other: "),
+    ("tcplat rtt --replay x --cgroup /", "tcplat: --replay and --cgroup contradict each other"),
+    ("tcprtt --bogus", "tcprtt: unknown or ambiguous option --bogus; see --help\n"),
+    ("tcprtt -t", "tcprtt: unknown option -t; see --help\n"),
+    ("tcprtt 1", "tcprtt: unexpected argument '1'; a command goes after --\n"),
+    ("tcprtt -i 0", "tcprtt: -i/--interval: '0' is out of range; give seconds, or a number "),
+    ("tcprtt -p 0", "tcprtt: -p/--lport: '0' has a port out of range or a reversed range: '0'; "),
+    ("tcprtt -P", "tcprtt: -P/--rport: needs a value (RPORT)\n"),
+    ("tcprtt -a localhost", "tcprtt: -a/--laddr: 'localhost' is not an address; give IPv4 or "),
+    ("tcprtt -A 10.0.0.1/33", "tcprtt: -A/--raddr: '10.0.0.1/33' has a prefix out of range; an "),
+    ("tcprtt -b -B", "tcprtt: -b/--byladdr and -B/--byraddr contradict each other: a histogram "),
+    ("tcprtt -4 -A ::1",
+     "tcprtt: -4 and --raddr contradict each other: every address given is IPv6\n"),
+    ("tcprtt --replay x -i 1", "tcprtt: --replay and -i/--interval contradict each other: a "),
 ]
 
 
@@ -103,7 +143,8 @@ def test_usage_errors(run, argv, line):
 
 
 REPLAY = ["tcplat", "connect", "--replay", "attempts.jsonl"]
-FORMS = pytest.mark.parametrize("form", [[], ["--json"], ["--hist"], ["--hist", "--json"]],
+FORMS = pytest.mark.parametrize("form", [[], ["--json"], ["--hist"], ["--hist", "--json"],
+                                         ["--stats", "--by", "comm"]],
                                 ids=lambda form: " ".join(form) or "table")
 
 
@@ -130,10 +171,11 @@ def test_closed_stdout(run, form):
 
 
 def test_answers_to_a_full_disk(run):
-    for argv in (["tcplat", "--version"], ["tcplat", "--help"], ["tcplat"],
+    for argv in (["tcplat", "--version"], ["tcplat", "--help"], ["tcplat", "-v", "--help"],
                  ["tcplat", "connect", "--version"], ["tcplat", "connect", "--help"],
                  ["tcpconnlat", "--help"], ["tcpconnlat", "--usage"],
-                 ["tcplat", "pickup", "--help"], ["tcppktlat", "--help"], ["tcppktlat", "-V"]):
+                 ["tcplat", "pickup", "--help"], ["tcppktlat", "--help"], ["tcppktlat", "-V"],
+                 ["tcplat", "rtt", "--help"], ["tcprtt", "--help"], ["tcprtt", "--version"]):
         with open("/dev/full", "wb") as full:
             done = run(argv, stdout=full)
         assert done.stderr.endswith(b": writing to standard output failed: "

@@ -15,6 +15,7 @@ import sys
 import pytest
 
 import test_pickup
+import test_rtt
 from conftest import DATA, EXPECTED
 
 CONNECT = "tcplat connect --replay attempts.jsonl "
@@ -65,6 +66,11 @@ STDOUT = {
     "hist-json": CONNECT + "--hist --json",
     "hist-json-by": CONNECT + "--hist --json --by comm,outcome,raddr",
     "hist-json-max-keys": CONNECT + "--hist --json --by pid --max-keys 3",
+    "hist-sort-max": CONNECT + "--hist --by outcome --sort max --top 2",
+    "stats": CONNECT + "--stats",
+    "stats-by": CONNECT + "--stats --by comm,outcome --sort p99 --top 4",
+    "stats-subnets": CONNECT + "--stats --by raddr/16/32,laddr/8",
+    "stats-none": CONNECT + "--stats --min 1000h",
     # JSON Lines of a part
     "json-filtered": CONNECT + "--json -6 --failed",
     "json-max-events": CONNECT + "--json --max-events 1",
@@ -89,7 +95,8 @@ STDOUT = {
     "drop-in-version": "tcpconnlat --version",
     "help": "tcplat --help",
     "help-short": "tcplat -h",
-    "help-none": "tcplat",
+    "summary-help": "tcplat -d 1s --help",
+    "summary-help-short": "tcplat -vh",
     "connect-help": "tcplat connect --help",
     "connect-help-short": "tcplat connect -h",
     "drop-in-help": "tcpconnlat --help",
@@ -102,7 +109,7 @@ SAME_AS = {
     "version-short": "version",
     "connect-version": "version",
     "help-short": "help",
-    "help-none": "help",
+    "summary-help-short": "summary-help",
     "connect-help-short": "connect-help",
     "drop-in-help-short": "drop-in-help",
     "drop-in-help-mark": "drop-in-help",
@@ -127,7 +134,7 @@ def test_stdout(run, golden, name):
 
 def test_no_expected_file_is_left_over():
     wanted = {cases.SAME_AS.get(name, name) + ".txt"
-              for cases in (sys.modules[__name__], test_pickup) for name in cases.STDOUT}
+              for cases in (sys.modules[__name__], test_pickup, test_rtt) for name in cases.STDOUT}
     assert {path.name for path in EXPECTED.iterdir()} == wanted
 
 

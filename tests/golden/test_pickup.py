@@ -43,6 +43,8 @@ STDOUT = {
     "pickup-hist-none": PICKUP + "--hist --min 1000h",
     "pickup-hist-json": PICKUP + "--hist --json --by raddr",
     "parts": PARTS + "--hist",
+    "pickup-stats": PICKUP + "--stats --by lport --sort max",
+    "split-stats": SPLIT + "--split --stats --by comm",
     # JSON Lines of a part
     "pickup-json-filtered": PICKUP + "--json -p 4242 --min 20.1ms",
     # The drop-in name: widths and number formats of the original

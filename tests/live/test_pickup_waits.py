@@ -7,7 +7,7 @@ from lib import reader
 from lib.pickups import DELAY, Pickups, wide_window
 
 # man tcplat-pickup: so many arrivals have a time of their own
-SINGLE = 34
+SINGLE = 33
 
 
 def later(path, ms):

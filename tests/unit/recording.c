@@ -42,6 +42,13 @@ int recording_fresh_pickup(void **state)
 	return 0;
 }
 
+int recording_fresh_rtt(void **state)
+{
+	(void)state;
+	query_init(&run.query, TCPLAT_KIND_RTT, "round-trip time");
+	return 0;
+}
+
 /* As the session does it. */
 static int replay_file(void)
 {

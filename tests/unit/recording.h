@@ -23,9 +23,10 @@ extern struct replay_run run;
 /* Of the whole program: makes and removes the file. */
 int recording_make(void **state);
 int recording_remove(void **state);
-/* Before each test: a query without options, of connects or of pickups. */
+/* Before each test: a query without options, of connects, pickups or round trips. */
 int recording_fresh(void **state);
 int recording_fresh_pickup(void **state);
+int recording_fresh_rtt(void **state);
 
 /* Replays these bytes. Returns the last drain's result, 0 at the end. */
 int replay_bytes(const void *bytes, size_t len);

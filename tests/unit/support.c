@@ -157,6 +157,18 @@ struct record sample_split(void)
 	return r;
 }
 
+struct record sample_rtt(void)
+{
+	struct record of = sample_v4(), r = { .unix_ns = of.unix_ns, .cgroup = of.cgroup };
+
+	r.ev = of.ev;
+	r.ev.kind = TCPLAT_KIND_RTT;
+	r.rtt.latency_ns = 20513000;
+	r.rtt.srtt_us = 21007;
+	r.rtt.min_rtt_us = 19998;
+	return r;
+}
+
 static const struct column *member_of(const char *json)
 {
 	for (const struct column *c = columns; c->header || c->json; c++)
@@ -197,6 +209,17 @@ const char *text_of(const char *column, const struct record *r)
 	memset(text, '#', sizeof(text));
 	c->text(r, text, sizeof(text));
 	return text;
+}
+
+void add_values(struct histogram *h, __u64 ns, __u64 times)
+{
+	h->counts[tcplat_hist_bucket(ns / h->step_ns)] += times;
+	h->sum_ns += ns * times;
+	if (!h->count || ns < h->min_ns)
+		h->min_ns = ns;
+	if (ns > h->max_ns)
+		h->max_ns = ns;
+	h->count += times;
 }
 
 static void on_record(void *arg, struct record *r)

@@ -49,6 +49,8 @@ struct record sample_v6(void);
 struct record sample_pickup(void);
 /* redis, [2001:db8::2]:6379 <- [2001:db8::1]:40001: 1 us, 0.3 us and 0.2 us. */
 struct record sample_split(void);
+/* curl, 10.0.0.2:40000 -> 10.0.0.1:80: 20.513 ms, smoothed 21.007 ms, minimum 19.998 ms. */
+struct record sample_rtt(void);
 
 /*
  * A member of JSON in the table of columns: a record's value as text, valid
@@ -71,6 +73,9 @@ int parse_view(struct query *q, const struct option_table *table, enum tcplat_ki
 	       const char *const *args, const char **said);
 #define SUPPORT_MAX_ARGS 80
 #define ARGS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+/* Counts the value so many times, as if it had been measured. */
+void add_values(struct histogram *h, __u64 ns, __u64 times);
 
 /* Collects what a source delivers. */
 #define COLLECT_MAX 64

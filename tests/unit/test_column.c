@@ -335,12 +335,15 @@ static void test_find(void **state)
 	/* Of a kind that has none. */
 	for (unsigned kind = 0; kind < 8; kind++) {
 		bool connect = kind == TCPLAT_KIND_CONNECT, pickup = kind == TCPLAT_KIND_PICKUP;
+		bool rtt = kind == TCPLAT_KIND_RTT;
 
 		assert_int_equal(column_find("outcome", kind) != NULL, connect);
 		assert_int_equal(column_find("syns", kind) != NULL, connect);
 		assert_int_equal(column_find("bytes", kind) != NULL, pickup);
 		assert_int_equal(column_find("wake", kind) != NULL, pickup);
-		assert_int_equal(column_find("pid", kind) != NULL, connect || pickup);
+		assert_int_equal(column_find("pid", kind) != NULL, connect || pickup || rtt);
+		assert_int_equal(column_find("srtt", kind) != NULL, rtt);
+		assert_int_equal(column_find("lat", kind) != NULL, connect || pickup);
 	}
 }
 

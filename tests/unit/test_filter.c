@@ -10,6 +10,13 @@
 #include "tcplat/filter.h"
 #include "tcplat/key.h"
 
+static void key_of(struct tcplat_hist_key *k, const struct tcplat_event *e, __u32 by, __u8 outcome)
+{
+	struct tcplat_config whole = { .by = by };
+
+	tcplat_hist_key_of(k, e, &whole, outcome);
+}
+
 static struct tcplat_filter f;
 
 static int fresh(void **state)
@@ -299,7 +306,7 @@ static void test_key_members(void **state)
 			break; /* one event has all parts: who counts them sets it */
 		}
 		memset(&got, 0xff, sizeof(got));
-		tcplat_hist_key_of(&got, &r.ev, bit, TCPLAT_TIMED_OUT);
+		key_of(&got, &r.ev, bit, TCPLAT_TIMED_OUT);
 		assert_memory_equal(&got, &want, sizeof(got));
 	}
 }
@@ -310,17 +317,17 @@ static void test_key_of_all_and_none(void **state)
 	struct tcplat_hist_key x, y;
 
 	(void)state;
-	tcplat_hist_key_of(&x, &a.ev, 0, TCPLAT_ESTABLISHED);
-	tcplat_hist_key_of(&y, &b.ev, 0, TCPLAT_REFUSED);
+	key_of(&x, &a.ev, 0, TCPLAT_ESTABLISHED);
+	key_of(&y, &b.ev, 0, TCPLAT_REFUSED);
 	assert_memory_equal(&x, &y, sizeof(x));
-	tcplat_hist_key_of(&x, &a.ev, TCPLAT_KEY_COMM | TCPLAT_KEY_RPORT, TCPLAT_ESTABLISHED);
+	key_of(&x, &a.ev, TCPLAT_KEY_COMM | TCPLAT_KEY_RPORT, TCPLAT_ESTABLISHED);
 	assert_string_equal(x.comm, "curl");
 	assert_int_equal(x.rport, 80);
 	assert_int_equal(x.pid, 0);
 	assert_int_equal(x.lport, 0);
 	/* Not even where nothing else is asked for are kinds mixed. */
 	a = sample_pickup();
-	tcplat_hist_key_of(&x, &a.ev, 0, 0);
+	key_of(&x, &a.ev, 0, 0);
 	assert_int_equal(x.kind, TCPLAT_KIND_PICKUP);
 	assert_int_equal(x.part, TCPLAT_PART_TOTAL);
 }

@@ -59,9 +59,17 @@ static void assert_same(const struct histogram *h, const struct histogram *want)
 	assert_memory_equal(h->counts, want->counts, sizeof(h->counts));
 }
 
+static struct gather *new_gather(__u32 by, __u64 step_ns, __u32 max_keys)
+{
+	static struct tcplat_config cfg;
+
+	cfg = (struct tcplat_config){ .by = by, .hist_step_ns = step_ns, .max_keys = max_keys };
+	return gather_new(&cfg);
+}
+
 static struct gather *fill(__u32 by, __u32 max_keys)
 {
-	struct gather *g = gather_new(by, TCPLAT_HIST_STEP_US, max_keys);
+	struct gather *g = new_gather(by, TCPLAT_HIST_STEP_US, max_keys);
 
 	assert_non_null(g);
 	for (unsigned i = 0; i < N; i++) {
@@ -147,7 +155,7 @@ static void test_by_cgroup(void **state)
 /* A full table keeps what it has. */
 static void test_full(void **state)
 {
-	struct gather *g = gather_new(TCPLAT_KEY_COMM, TCPLAT_HIST_STEP_US, 2);
+	struct gather *g = new_gather(TCPLAT_KEY_COMM, TCPLAT_HIST_STEP_US, 2);
 	unsigned refused = 0;
 
 	(void)state;
@@ -189,7 +197,7 @@ static void test_begins_anew(void **state)
 
 static void test_millisecond_grid(void **state)
 {
-	struct gather *g = gather_new(0, TCPLAT_HIST_STEP_MS, 1);
+	struct gather *g = new_gather(0, TCPLAT_HIST_STEP_MS, 1);
 	struct record r = sample_v4(); /* 20.51275 ms: 164 steps of 0.125 ms */
 
 	(void)state;
@@ -205,7 +213,7 @@ static void test_millisecond_grid(void **state)
 /* Each kind has its latency elsewhere, and no outcome may come of that. */
 static void test_pickups(void **state)
 {
-	struct gather *g = gather_new(TCPLAT_KEY_LPORT, TCPLAT_HIST_STEP_US, 2);
+	struct gather *g = new_gather(TCPLAT_KEY_LPORT, TCPLAT_HIST_STEP_US, 2);
 	struct record plain = sample_pickup(), split = sample_split();
 	struct histogram want = {};
 

@@ -257,13 +257,15 @@ static void test_keys(void **state)
 		{ "outcome", TCPLAT_KEY_OUTCOME },
 	};
 	char bad[24], all[128] = "";
-	__u32 mask = 0, whole = 0;
+	struct keyspec spec = {};
+	__u32 whole = 0;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		mask = 0;
-		assert_int_equal(parse_keys(keys[i].name, &mask, bad, sizeof(bad)), 0);
-		assert_int_equal(mask, keys[i].mask);
+		spec.mask = 0;
+		assert_int_equal(parse_keys(keys[i].name, &spec, bad, sizeof(bad)), 0);
+		assert_int_equal(spec.mask, keys[i].mask);
+		assert_int_equal(key_from_name(keys[i].name), keys[i].mask);
 		assert_string_equal(key_name(keys[i].mask), keys[i].name);
 		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i ? ", " : "",
 			 keys[i].name);
@@ -273,14 +275,14 @@ static void test_keys(void **state)
 	assert_string_equal(KEY_NAMES_COMMON ", outcome", KEY_NAMES);
 	assert_string_equal(key_name(TCPLAT_KEY_PART), "part");
 	/* Repeated options add up, a repeated key changes nothing. */
-	mask = TCPLAT_KEY_PID;
-	assert_int_equal(parse_keys("comm,raddr,comm", &mask, bad, sizeof(bad)), 0);
-	assert_int_equal(mask, TCPLAT_KEY_PID | TCPLAT_KEY_COMM | TCPLAT_KEY_RADDR);
-	mask = 0;
-	assert_int_equal(parse_keys("outcome,netns,cgroup,comm,pid,rport,lport,raddr,laddr", &mask,
+	spec.mask = TCPLAT_KEY_PID;
+	assert_int_equal(parse_keys("comm,raddr,comm", &spec, bad, sizeof(bad)), 0);
+	assert_int_equal(spec.mask, TCPLAT_KEY_PID | TCPLAT_KEY_COMM | TCPLAT_KEY_RADDR);
+	spec.mask = 0;
+	assert_int_equal(parse_keys("outcome,netns,cgroup,comm,pid,rport,lport,raddr,laddr", &spec,
 				    bad, sizeof(bad)),
 			 0);
-	assert_int_equal(mask, whole);
+	assert_int_equal(spec.mask, whole);
 }
 
 static void test_keys_rejected(void **state)
@@ -305,9 +307,9 @@ static void test_keys_rejected(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		char bad[24] = "?";
-		__u32 mask = 0;
+		struct keyspec spec = {};
 
-		assert_int_equal(parse_keys(cases[i].text, &mask, bad, sizeof(bad)), -EINVAL);
+		assert_int_equal(parse_keys(cases[i].text, &spec, bad, sizeof(bad)), -EINVAL);
 		assert_string_equal(bad, cases[i].bad);
 	}
 }

@@ -64,10 +64,10 @@ static void test_rejected(void **state)
 		  "tcplat: --by: 'comm,part' has the unknown key 'part'; " COMMON ", outcome\n" },
 		{ PICKUP,
 		  { "--by", "comm" },
-		  "tcplat: --by: only histograms have keys; add --hist\n" },
+		  "tcplat: --by: only histograms have keys; add --hist or --stats\n" },
 		/* The kind's own entry, wherever it stands in the table. */
-		{ CONNECT, { "--hist", "--by" }, "tcplat: --by: needs a value (KEY[,KEY])\n" },
-		{ PICKUP, { "--hist", "--by" }, "tcplat: --by: needs a value (KEY[,KEY])\n" },
+		{ CONNECT, { "--hist", "--by" }, "tcplat: --by: needs a value (KEY[/N][,KEY])\n" },
+		{ PICKUP, { "--hist", "--by" }, "tcplat: --by: needs a value (KEY[/N][,KEY])\n" },
 		{ PICKUP, { "-p" }, "tcplat: -p/--pid: needs a value (PID)\n" },
 		{ PICKUP, { "-Q" }, "tcplat: unknown option -Q; see --help\n" },
 		{ PICKUP, { "-?" }, "tcplat: unknown option -?; see --help\n" },

@@ -230,7 +230,7 @@ static void test_gathered(void **state)
 {
 	(void)state;
 	run.query.config.output = TCPLAT_OUT_HIST;
-	run.query.config.by = TCPLAT_KEY_COMM;
+	run.query.by.mask = TCPLAT_KEY_COMM;
 	assert_int_equal(replay(PLAIN SPLIT PLAIN SUMMARY("0")), 0);
 	assert_int_equal(run.got.n_histograms, 2);
 	assert_int_equal(run.sum.events, 3);

@@ -48,16 +48,18 @@ static void test_families(void **state)
 		  "tcplat: -4 and -6 contradict each other: give one, or neither for both\n" },
 		{ { "-6", "-4" },
 		  "tcplat: -4 and -6 contradict each other: give one, or neither for both\n" },
-		{ { "-4", "-R", "::1" }, CLASH("-4", "-R", "every address given is IPv6") },
-		{ { "-R", "::1", "-4" }, CLASH("-4", "-R", "every address given is IPv6") },
-		{ { "-4", "-L", "fd00::/8" }, CLASH("-4", "-L", "every address given is IPv6") },
-		{ { "-6", "-L", "10.0.0.1" }, CLASH("-6", "-L", "every address given is IPv4") },
+		{ { "-4", "-R", "::1" }, CLASH("-4", "--raddr", "every address given is IPv6") },
+		{ { "-R", "::1", "-4" }, CLASH("-4", "--raddr", "every address given is IPv6") },
+		{ { "-4", "-L", "fd00::/8" },
+		  CLASH("-4", "--laddr", "every address given is IPv6") },
+		{ { "-6", "-L", "10.0.0.1" },
+		  CLASH("-6", "--laddr", "every address given is IPv4") },
 		{ { "-6", "-R", "::ffff:10.0.0.1" },
-		  CLASH("-6", "-R", "every address given is IPv4") },
+		  CLASH("-6", "--raddr", "every address given is IPv4") },
 		{ { "-L", "::1", "-R", "127.0.0.1" },
-		  CLASH("-L", "-R", "one is IPv4 and the other IPv6") },
+		  CLASH("--laddr", "--raddr", "one is IPv4 and the other IPv6") },
 		{ { "-L", "127.0.0.1", "-R", "::1" },
-		  CLASH("-L", "-R", "one is IPv4 and the other IPv6") },
+		  CLASH("--laddr", "--raddr", "one is IPv4 and the other IPv6") },
 		{ { "-4", "-4", "-R", "10.0.0.1" }, NULL },
 		{ { "-6", "-R", "::1" }, NULL },
 		{ { "-4", "-R", "::1", "-R", "10.0.0.1" }, NULL },
@@ -73,9 +75,9 @@ static void test_families(void **state)
 static void test_ports(void **state)
 {
 	static const struct together cases[] = {
-		{ { "-l", "22,!22" }, "tcplat: -l/--lport: no port is left of what was given\n" },
+		{ { "-l", "22,!22" }, "tcplat: --lport: no port is left of what was given\n" },
 		{ { "-r", "80", "-r", "!1-100" },
-		  "tcplat: -r/--rport: no port is left of what was given\n" },
+		  "tcplat: --rport: no port is left of what was given\n" },
 		{ { "-r", "80", "-l", "!80" }, NULL },
 	};
 
@@ -135,8 +137,8 @@ static void test_command(void **state)
 {
 	static const struct together cases[] = {
 		{ { "-u", "root" },
-		  "tcplat: -u/--user: there is no command to run; give one after --\n" },
-		{ { "-a" }, "tcplat: -a/--all: without a command everything is traced already\n" },
+		  "tcplat: --user: there is no command to run; give one after --\n" },
+		{ { "-a" }, "tcplat: --all: without a command everything is traced already\n" },
 		{ { "-u", "root", "-a", "--", "true" }, NULL },
 	};
 
@@ -148,10 +150,11 @@ static void test_command(void **state)
 static void test_output(void **state)
 {
 	static const struct together cases[] = {
-		{ { "--by", "comm" }, "tcplat: --by: only histograms have keys; add --hist\n" },
+		{ { "--by", "comm" },
+		  "tcplat: --by: only histograms have keys; add --hist or --stats\n" },
 		{ { "-i", "1" },
 		  "tcplat: -i/--interval: only histograms are printed at intervals; add "
-		  "--hist\n" },
+		  "--hist or --stats\n" },
 		{ { "--hist", "--max-events", "5" },
 		  CLASH("--max-events", "--hist", "histograms have no rows to count") },
 		{ { "--hist", "--columns", "pid" },

@@ -13,7 +13,7 @@ static void test_gathered(void **state)
 {
 	(void)state;
 	run.query.config.output = TCPLAT_OUT_HIST;
-	run.query.config.by = TCPLAT_KEY_COMM;
+	run.query.by.mask = TCPLAT_KEY_COMM;
 	assert_int_equal(replay(FIRST SECOND FIRST SUMMARY("0")), 0);
 	assert_int_equal(run.got.n_records, 0);
 	assert_int_equal(run.got.n_histograms, 2);
@@ -31,7 +31,7 @@ static void test_gathered_keys_full(void **state)
 {
 	(void)state;
 	run.query.config.output = TCPLAT_OUT_HIST;
-	run.query.config.by = TCPLAT_KEY_COMM;
+	run.query.by.mask = TCPLAT_KEY_COMM;
 	run.query.config.max_keys = 1;
 	assert_int_equal(replay(FIRST SECOND SECOND FIRST SUMMARY("7")), 0);
 	assert_int_equal(run.got.n_histograms, 1);

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What `tcplat rtt` and the summary of all three measurements cost."""
+import contextlib
+import json
+import socket
+import statistics
+import subprocess
+import time
+
+import lib
+import pickup
+
+# name: (words, budget of a tcp_probe)
+MODES = {
+    "`rtt --by none`": (["rtt", "--by", "none"], "60"),
+    "`rtt --by raddr`": (["rtt", "--by", "raddr"], "110"),
+    "`rtt --by comm,lport`": (["rtt", "--by", "comm,lport"], ""),
+    "`rtt --rows`": (["rtt", "--rows"], ""),
+    "`rtt`, an address that matches nothing": (["rtt", "-R", "192.0.2.1"], ""),
+    "all three: `tcplat`": ([], "120"),
+}
+TWIN = pickup.TWIN
+
+
+def cost_of(words, web, cpu, seconds):
+    """program -> net ns a run"""
+    others = lib.program_ids()
+    with lib.empty_programs("data"), lib.tracer(*words):
+        lib.wrk(web, 1, False, cpu)
+        before = lib.programs(but=others)
+        lib.wrk(web, seconds, False, cpu)
+        after = lib.programs(but=others)
+    diff = {n: (after[n][0] - before[n][0], after[n][1] - before[n][1])
+            for n in after if n in before}
+    return {n: diff[n][0] / max(1, diff[n][1]) - diff[twin][0] / max(1, diff[twin][1])
+            for n, twin in TWIN.items() if n in diff}
+
+
+def cost(quick):
+    rounds, seconds = (2, 1) if quick else (4, 2)
+    lines = ["## rtt, and all three: cost of a packet, in the kernel", "",
+             "Net nanoseconds a run, less an empty program on the same hook in the same run, on",
+             "wrk + nginx with keep-alive, 16 connections, a file of 612 bytes; every packet there",
+             "acknowledges one, so that each run of `probe` counts a sample.", "",
+             "| mode | CPUs | probe (tcp_probe) | budget | data_ready | read |",
+             "|---|---|---|---|---|---|"]
+    for cpu, where in ((None, "2"), (0, "1")):
+        with lib.nginx(page=612, cpu=cpu) as web:
+            for name, (words, budget) in MODES.items():
+                got = [cost_of(words, web, cpu, seconds) for _ in range(rounds)]
+                m = {k: f"{statistics.median(g[k] for g in got):.0f}" for k in got[0]}
+                lines.append(f"| {name} | {where} | **{m['probe']}** | {budget} | "
+                             f"{m.get('data_ready', '')} | {m.get('data_taken', '')} |")
+    return "\n".join(lines + [""])
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def iperf(seconds):
+    """Gbit/s over loopback, one connection."""
+    port = free_port()
+    with subprocess.Popen(["iperf3", "-s", "-1", "-B", "127.0.0.1", "-p", str(port), "--forceflush"],
+                          stdout=subprocess.PIPE, text=True) as server:
+        for line in server.stdout:
+            if "listening" in line:
+                break
+        out = subprocess.run(["iperf3", "-c", "127.0.0.1", "-p", str(port), "-t", str(seconds),
+                              "--json"], check=True, capture_output=True, text=True,
+                             timeout=seconds + 30).stdout
+        server.stdout.read()
+    return json.loads(out)["end"]["sum_received"]["bits_per_second"] / 1e9
+
+
+def iperf_row(name, make, pairs):
+    ratios, plain = [], []
+    for i in range(pairs):
+        got = {}
+        for traced in ((True, False) if i % 2 else (False, True)):
+            with make() if traced else contextlib.nullcontext():
+                got[traced] = iperf(1)
+        plain.append(got[False])
+        ratios.append(got[True] / got[False])
+    median, lo, hi = lib.ratio_interval(ratios)
+    return (f"| iperf3 | {name} | **{median:.1%}** | {lo:.1%} to {hi:.1%} | {pairs} | "
+            f"{statistics.median(plain):.1f} Gbit/s | |")
+
+
+def kept(quick):
+    pairs = 6 if quick else 20
+    cases = {
+        "`rtt --by raddr`": lambda: lib.tracer("rtt", "--by", "raddr"),
+        "all three: `tcplat`": lambda: lib.tracer(),
+    }
+    lines = ["## rtt, and all three: throughput kept", "",
+             "With tcplat divided by without, in alternating pairs of 1 s: requests per second of",
+             "wrk + nginx (keep-alive, 16 connections, both CPUs busy), and iperf3 over loopback.",
+             "Budget: 97 %.", "",
+             "| traffic | with | median kept | 95 % interval | pairs | without | "
+             "events in the last run |", "|---|---|---|---|---|---|---|"]
+    with lib.stats_off():
+        with lib.nginx(page=612) as web:
+            for name, make in cases.items():
+                lines.append(pickup.kept_row(web, "wrk, a file of 612 bytes", name, make, pairs))
+        for name, make in cases.items():
+            lines.append(iperf_row(name, make, pairs))
+    return "\n".join(lines + [""])
+
+
+def many_peers(count):
+    """Seconds from the end of a run to that of the tracer, which reads and prints so many keys."""
+    with lib.tracer("rtt", "--by", "raddr") as t, socket.socket() as listener:
+        listener.bind(("0.0.0.0", 0))
+        listener.listen(16)
+        port = listener.getsockname()[1]
+        for i in range(count):
+            addr = f"127.{1 + i // 40000}.{i // 200 % 200}.{1 + i % 200}"
+            with socket.create_connection((addr, port)), listener.accept()[0]:
+                pass
+        begun = time.monotonic()
+        t.stop()
+        return time.monotonic() - begun
+
+
+def start(quick):
+    n = 10 if quick else 30
+    lines = ["## rtt, and all three: start and memory", "",
+             "| what | median | min to max | budget |", "|---|---|---|---|"]
+    for name, words in (("`tcplat rtt`", ["rtt"]), ("`tcplat`", [])):
+        times, sizes = [], []
+        with lib.stats_off():
+            for _ in range(n):
+                with lib.tracer(*words) as t:
+                    times.append(t.attached_ms)
+                    rss, maps = t.memory_kib()
+                    sizes.append((rss - maps) / 1024)
+        lines += [f"| {name}: start to \"probes attached\", ms | **{statistics.median(times):.1f}** "
+                  f"| {min(times):.1f} to {max(times):.1f} | 30 |",
+                  f"| {name}: resident, BPF map pages apart, MiB | **{statistics.median(sizes):.2f}**"
+                  f" | {min(sizes):.2f} to {max(sizes):.2f} | 6 |"]
+    times = [many_peers(9999) for _ in range(2 if quick else 5)]
+    lines += [f"| `rtt --by raddr`: the end of a run with 10,000 remote addresses, s | "
+              f"**{statistics.median(times):.2f}** | {min(times):.2f} to {max(times):.2f} | 1 |"]
+    return "\n".join(lines + [""])
+
+
+NOTES = """## What the figures of rtt say
+"""
+
+PARTS = {"rtt-cost": cost, "rtt-kept": kept, "rtt-start": start}
