@@ -18,6 +18,22 @@ int empty_probe(void *ctx)
 	return 0;
 }
 
+/*
+ * Fetches the line of the socket that TCP reads first itself, right after this
+ * hook; where another CPU has written it, whoever comes first waits for it.
+ */
+struct tcp_sock {
+	__u32 rcv_nxt;
+} __attribute__((preserve_access_index));
+
+SEC("tp_btf/tcp_probe")
+int fetch(__u64 *ctx)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)ctx[0]);
+
+	return tp ? (int)*(volatile __u32 *)&tp->rcv_nxt : 0;
+}
+
 SEC("tp_btf/sk_data_ready")
 int empty_ready(void *ctx)
 {

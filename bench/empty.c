@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* empty-programs connect|data: attaches them, says "ready", stays until stdin ends. */
+/* empty-programs connect|data|fetched: attaches them, says "ready", stays until stdin ends. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/perf_event.h>
@@ -33,6 +33,9 @@ static bool attach(struct empty_bpf *skel, const char *what)
 		return bpf_program__attach(skel->progs.empty_state) &&
 		       on_syscall(skel->progs.empty_enter, "sys_enter_connect") &&
 		       on_syscall(skel->progs.empty_exit, "sys_exit_connect");
+	/* Before all others, who then find the line there. */
+	if (!strcmp(what, "fetched") && !bpf_program__attach(skel->progs.fetch))
+		return false;
 	return bpf_program__attach(skel->progs.empty_probe) &&
 	       bpf_program__attach(skel->progs.empty_ready) &&
 	       bpf_program__attach(skel->progs.empty_taken);

@@ -22,10 +22,10 @@ MODES = {
 TWIN = pickup.TWIN
 
 
-def cost_of(words, web, cpu, seconds):
+def cost_of(words, web, cpu, seconds, empty="data"):
     """program -> net ns a run"""
     others = lib.program_ids()
-    with lib.empty_programs("data"), lib.tracer(*words):
+    with lib.empty_programs(empty), lib.tracer(*words):
         lib.wrk(web, 1, False, cpu)
         before = lib.programs(but=others)
         lib.wrk(web, seconds, False, cpu)

@@ -124,6 +124,7 @@ def test_features_of_this_kernel(tmp_path):
         "tcp_sock.total_rto": "total_rto",
         "sk_data_ready": "btf_trace_sk_data_ready",
         "tcp_probe": "btf_trace_tcp_probe",
+        "tcp_retransmit_skb": "btf_trace_tcp_retransmit_skb",
         "tcp_rcv_space_adjust": "btf_trace_tcp_rcv_space_adjust",
         "sched_switch": "btf_trace_sched_switch",
     }.items()}
