@@ -55,7 +55,7 @@ static __always_inline struct sock_state *pickup_state(struct sock *sk, struct t
 	struct sk_buff *skb;
 
 	if (!st)
-		st = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+		st = sock_state_of(sk);
 	if (!st) {
 		count(TCPLAT_LOST_NO_STATE);
 		return NULL;
@@ -152,9 +152,9 @@ static __always_inline bool has_holes(struct tcp_sock *tp)
 }
 
 /* tcp_probe: a packet for an established socket, before TCP looks at it. */
-static __always_inline int pickup_probe(struct sock *sk, struct sk_buff *skb, struct sock_state *st)
+static __always_inline int pickup_probe(struct sock *sk, struct sk_buff *skb,
+					struct sk_buff *newest, struct sock_state *st)
 {
-	struct sk_buff *newest = sk->sk_receive_queue.prev;
 	struct tcp_sock *tp;
 	bool holes;
 
@@ -220,9 +220,9 @@ static __always_inline int pickup_ready(struct sock *sk)
  * its queue is noted: data that came with the SYN (TCP Fast Open), or before
  * our FIN.
  */
-static __noinline int pickup_state_change(struct sock *sk, int oldstate, int newstate)
+static __noinline int pickup_state_change(struct sock *sk, struct sk_buff *newest, int oldstate,
+					  int newstate)
 {
-	struct sk_buff *newest;
 	struct sock_state *st;
 	struct tcp_sock *tp;
 
@@ -238,7 +238,6 @@ static __noinline int pickup_state_change(struct sock *sk, int oldstate, int new
 	if ((oldstate != TCP_SYN_RECV && oldstate != TCP_ESTABLISHED) || newstate == TCP_CLOSE ||
 	    !sk->sk_receive_queue.qlen)
 		return 0;
-	newest = sk->sk_receive_queue.prev;
 	tp = bpf_skc_to_tcp_sock(sk);
 	st = tp ? pickup_state(sk, tp, NULL, false) : NULL;
 	if (st)

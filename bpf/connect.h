@@ -69,7 +69,7 @@ static __always_inline void connect_start(struct sock *sk, int copy)
 	struct sock_state *st;
 	__u64 id;
 
-	st = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	st = sock_state_of(sk);
 	if (st && handled(st, TCP_SYN_SENT, copy))
 		return;
 	ts = caller(task);

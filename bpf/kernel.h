@@ -56,6 +56,7 @@ enum {
 #define NSEC_PER_MSEC 1000000ULL
 
 #define PF_IO_WORKER 0x10   /* include/linux/sched.h */
+#define TCP_CA_RECOVERY 3   /* enum tcp_ca_state; beyond it, Loss */
 #define OWNER_MAX_LEVELS 16 /* of cgroups; more are not looked at */
 #define TCPHDR_FIN 0x01	    /* include/net/tcp.h */
 #define TCP_FLAGS_AT 13	    /* byte of the header, RFC 9293 section 3.1 */
@@ -136,6 +137,7 @@ struct inet_sock {
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	__u8 icsk_ca_state : 5;
 	__u8 icsk_retransmits;
 };
 
@@ -179,6 +181,7 @@ struct tcp_sock {
 	__u32 snd_nxt;
 	__u32 srtt_us; /* smoothed, times eight */
 	__u32 total_retrans;
+	__u32 retrans_out;
 	__u16 total_rto;      /* since 6.7 */
 	__u8 tcp_usec_ts : 1; /* since 6.7: retrans_stamp counts us, not ms */
 	__u32 packets_out;

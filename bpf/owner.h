@@ -84,7 +84,7 @@ static __always_inline int owner_found(struct bpf_iter__task_file *ctx)
 	sk = socket->sk;
 	if (!sk || sk->sk_protocol != IPPROTO_TCP || sk->__sk_common.skc_state == TCP_CLOSE)
 		return 0;
-	st = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	st = sock_state_of(sk);
 	if (!st) {
 		count(TCPLAT_LOST_NO_STATE);
 		return 0;

@@ -280,9 +280,9 @@ static __always_inline void pickup_style(struct pickup_read *x)
 }
 
 /* tcp_rcv_space_adjust: a reader has moved copied_seq, or has only peeked. */
-static __noinline int pickup_taken(struct sock *sk, struct sock_state *st)
+static __noinline int pickup_taken(struct sock *sk, struct sk_buff *first, struct sock_state *st)
 {
-	struct pickup_read x = { .sk = sk, .first = sk->sk_receive_queue.next };
+	struct pickup_read x = { .sk = sk, .first = first };
 	struct pickup_said *said;
 	__u32 zero = 0, taken;
 	struct tcp_sock *tp;

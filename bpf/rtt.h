@@ -59,13 +59,24 @@ static __always_inline __u64 rtt_taken_ns(struct tcp_sock *tp, __u64 now)
 	return us && us * NSEC_PER_USEC < now ? us * NSEC_PER_USEC : now;
 }
 
+/* tcp_probe comes before each packet of an established connection, and so before its sample. */
+static __always_inline __u64 rtt_time(struct tcp_sock *tp, const struct sock_state *st,
+				      bool handshake, __u64 now)
+{
+	if (handshake)
+		return st->held_ns ?: now;
+	if (st->packet_ns && tp->inet_conn.icsk_inet.sk.__sk_common.skc_state == TCP_ESTABLISHED)
+		return st->packet_ns;
+	return rtt_taken_ns(tp, now);
+}
+
 static __noinline int rtt_row(struct tcp_sock *tp, struct sock_state *st, __u64 ns, bool handshake)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct tcplat_rtt_event r = {};
 
 	rtt_event_of(&r.ev, st, tp);
-	r.ev.time_ns = handshake ? now : rtt_taken_ns(tp, now);
+	r.ev.time_ns = rtt_time(tp, st, handshake, now);
 	r.latency_ns = ns;
 	r.srtt_us = tp->srtt_us >> 3;
 	r.min_rtt_us = tp->rtt_min.s[0].v;
@@ -121,45 +132,60 @@ static __always_inline void rtt_sample(struct tcp_sock *tp, struct sock_state *s
 	rtt_deliver(tp, st, value, how, handshake);
 }
 
-/* With SACK: of the newest segment that was acknowledged, as the kernel has it. */
-static __always_inline __u32 rtt_by_rack(struct tcp_sock *tp, struct sock_state *st)
+/* What a sample is told from, read at one moment. */
+struct rtt_marks {
+	__u32 end; /* rack.end_seq; without SACK, snd_una */
+	__u32 us;  /* rack.rtt_us; without SACK, srtt_us */
+};
+
+static __always_inline struct rtt_marks rtt_marks(struct tcp_sock *tp, const struct sock_state *st)
 {
-	__u32 end = tp->rack.end_seq, us = tp->rack.rtt_us;
-	bool moved = end != st->seen_end, changed = us != st->seen_us;
+	struct rtt_marks m;
+
+	m.end = st->flags & ST_SACK ? tp->rack.end_seq : tp->snd_una;
+	m.us = st->flags & ST_SACK ? tp->rack.rtt_us : tp->srtt_us;
+	return m;
+}
+
+/* With SACK: of the newest segment that was acknowledged, as the kernel has it. */
+static __always_inline __u32 rtt_by_rack(struct tcp_sock *tp, struct sock_state *st,
+					 struct rtt_marks m)
+{
+	bool moved = m.end != st->seen_end, changed = m.us != st->seen_us;
 	bool certain;
 
-	st->seen_end = end;
-	st->seen_us = us;
+	st->seen_end = m.end;
+	st->seen_us = m.us;
 	if (!(st->flags & ST_RETRANS))
-		return moved || changed ? us : NO_SAMPLE;
+		return moved || changed ? m.us : NO_SAMPLE;
 	/* The segment was sent once, and it is the one that the time is of. */
-	certain = moved && after(end, st->retrans_end) &&
-		  tp->rack.mstamp + us == tp->delivered_mstamp;
+	certain = moved && after(m.end, st->retrans_end) &&
+		  tp->rack.mstamp + m.us == tp->delivered_mstamp;
 	if (!after(st->retrans_end, tp->snd_una))
 		st->flags &= ~ST_RETRANS;
-	return certain ? us : NO_SAMPLE;
+	return certain ? m.us : NO_SAMPLE;
 }
 
 /* Without: srtt' = srtt + (m - srtt / 8), all of them times eight but m. */
-static __always_inline __u32 rtt_by_srtt(struct tcp_sock *tp, struct sock_state *st)
+static __always_inline __u32 rtt_by_srtt(struct tcp_sock *tp, struct sock_state *st,
+					 struct rtt_marks m, __u32 packets)
 {
-	__u32 una = tp->snd_una, srtt = tp->srtt_us, before = st->seen_us;
-	__u32 us = srtt - before + (before >> 3);
+	__u32 before = st->seen_us, us = m.us - before + (before >> 3);
 
-	if (una == st->seen_end)
+	if (m.end == st->seen_end)
 		return NO_SAMPLE;
-	st->seen_end = una;
-	st->seen_us = srtt;
+	st->seen_end = m.end;
+	st->seen_us = m.us;
 	if (st->flags & ST_RETRANS) {
-		if (!after(st->retrans_end, una))
+		if (!after(st->retrans_end, m.end))
 			st->flags &= ~ST_RETRANS;
 		return NO_SAMPLE;
 	}
 	/* Several may have been taken where no hook sees each packet. */
-	if (tp->inet_conn.icsk_inet.sk.__sk_common.skc_state != TCP_ESTABLISHED)
+	if (packets > 1 && tp->inet_conn.icsk_inet.sk.__sk_common.skc_state != TCP_ESTABLISHED)
 		return NO_SAMPLE;
 	if (!before)
-		return srtt >> 3;
+		return m.us >> 3;
 	return (__s32)us < 0 ? NO_SAMPLE : us;
 }
 
@@ -179,13 +205,16 @@ static __always_inline void rtt_look_receiver(struct tcp_sock *tp, struct sock_s
 }
 
 /*
- * Has a packet before this moment left a sample? Two
- * may look at a socket at a time, the end of an interval and a packet: the
- * first to note what was delivered has it.
+ * Has a packet before this moment left a sample? racing: packets may come in the
+ * meantime, for this is not under the socket's lock. Then two may look at a socket
+ * at a time: whoever first notes what was delivered has the sample; and what was
+ * read has to be of one moment.
  */
-static __always_inline void rtt_look(struct tcp_sock *tp, struct sock_state *st, enum hist_how how)
+static __always_inline void rtt_look(struct tcp_sock *tp, struct sock_state *st, enum hist_how how,
+				     bool racing)
 {
 	__u32 delivered = tp->delivered, seen = st->seen_delivered, us;
+	struct rtt_marks m;
 
 	if (cfg.rtt_value == TCPLAT_VALUE_RECEIVER) {
 		rtt_look_receiver(tp, st, how);
@@ -193,9 +222,13 @@ static __always_inline void rtt_look(struct tcp_sock *tp, struct sock_state *st,
 	}
 	if (delivered == seen)
 		return;
+	m = rtt_marks(tp, st);
+	if (racing && *(volatile __u32 *)&tp->delivered != delivered)
+		return;
 	if (__sync_val_compare_and_swap(&st->seen_delivered, seen, delivered) != seen)
 		return;
-	us = st->flags & ST_SACK ? rtt_by_rack(tp, st) : rtt_by_srtt(tp, st);
+	us = st->flags & ST_SACK ? rtt_by_rack(tp, st, m) :
+				   rtt_by_srtt(tp, st, m, delivered - seen);
 	if (us == NO_SAMPLE)
 		return;
 	if (cfg.owners)
@@ -207,19 +240,19 @@ static __always_inline void rtt_look(struct tcp_sock *tp, struct sock_state *st,
 static __always_inline void rtt_mark(struct tcp_sock *tp, struct sock_state *st)
 {
 	bool sack = BPF_CORE_READ_BITFIELD_PROBED(tp, rx_opt.sack_ok);
+	struct rtt_marks m;
 
 	st->seen_delivered = tp->delivered;
 	if (cfg.rtt_value == TCPLAT_VALUE_RECEIVER) {
 		st->seen_end = tp->rcv_rtt_est.seq;
 		st->seen_us = tp->rcv_rtt_est.rtt_us;
-	} else if (sack) {
-		st->flags |= ST_SACK;
-		st->seen_end = tp->rack.end_seq;
-		st->seen_us = tp->rack.rtt_us;
-	} else {
-		st->seen_end = tp->snd_una;
-		st->seen_us = tp->srtt_us;
+		return;
 	}
+	if (sack)
+		st->flags |= ST_SACK;
+	m = rtt_marks(tp, st);
+	st->seen_end = m.end;
+	st->seen_us = m.us;
 }
 
 /* The first look at a connection: where it leads, and from when on it is ours. */
@@ -230,6 +263,8 @@ static __noinline int rtt_settle(struct tcp_sock *tp, struct sock_state *st)
 	st->flags &= ST_OF_OWNER | ST_OF_ATTEMPT;
 	st->flags |= ST_SETTLED;
 	st->rtt_slot = 0;
+	if (cfg.output == TCPLAT_OUT_ROWS)
+		st->packet_ns = st->held_ns = 0;
 	if (where_of(&e, tp) && tcplat_match_where(&cfg.filter, &e))
 		st->flags |= ST_RTT;
 	rtt_mark(tp, st);
@@ -244,13 +279,21 @@ static __noinline int rtt_settle(struct tcp_sock *tp, struct sock_state *st)
 /* NULL without memory for it. */
 static __always_inline struct sock_state *rtt_state(struct sock *sk, struct tcp_sock *tp)
 {
-	struct sock_state *st = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	struct sock_state *st = sock_state_of(sk);
 
 	if (!st)
 		count(TCPLAT_LOST_NO_STATE);
 	else if (!(st->flags & ST_SETTLED))
 		rtt_settle(tp, st);
 	return st;
+}
+
+/* Something was sent again and is under way; the first question is the cheaper one. */
+static __always_inline bool rtt_recovers(struct tcp_sock *tp)
+{
+	struct inet_connection_sock *icsk = &tp->inet_conn;
+
+	return BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state) >= TCP_CA_RECOVERY && tp->retrans_out;
 }
 
 /* tcp_probe: a packet, before TCP looks at it. Returns the state, for others. */
@@ -262,8 +305,16 @@ static __always_inline struct sock_state *rtt_packet(struct sock *sk)
 	if (stopped || !tp)
 		return NULL;
 	st = rtt_state(sk, tp);
-	if (st && st->flags & ST_RTT)
-		rtt_look(tp, st, HIST_ALONE);
+	if (st && st->flags & ST_RTT) {
+		/* Retransmissions that no hook has told of: one may have been skipped. */
+		if (!(st->flags & ST_RETRANS) && rtt_recovers(tp)) {
+			st->retrans_end = tp->snd_nxt;
+			st->flags |= ST_RETRANS;
+		}
+		rtt_look(tp, st, HIST_ALONE, false);
+	}
+	if (st && cfg.output == TCPLAT_OUT_ROWS)
+		st->packet_ns = bpf_ktime_get_ns();
 	return st;
 }
 
@@ -272,12 +323,18 @@ static __always_inline void rtt_established(struct tcp_sock *tp, struct sock_sta
 {
 	__u32 srtt = tp->srtt_us;
 
+	/* By the other copy of the hook. */
+	if (st->flags & ST_BEGUN)
+		return;
 	rtt_settle(tp, st);
+	st->flags |= ST_BEGUN;
 	if (cfg.rtt_value == TCPLAT_VALUE_RECEIVER || !(st->flags & ST_RTT) || !srtt ||
 	    tp->total_retrans)
 		return;
 	if (cfg.owners && !(st->flags & ST_FINAL) && cfg.rtt_value != TCPLAT_VALUE_JITTER) {
 		st->last_us = srtt >> 3;
+		if (cfg.output == TCPLAT_OUT_ROWS)
+			st->held_ns = bpf_ktime_get_ns();
 		st->flags |= ST_HELD;
 		return;
 	}
@@ -298,7 +355,7 @@ static __noinline int rtt_state_change(struct sock *sk, int oldstate, int newsta
 	if (begins && !cfg.owners)
 		return 0;
 	if (begins || newstate == TCP_ESTABLISHED) {
-		st = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+		st = sock_state_of(sk);
 		if (!st)
 			count(TCPLAT_LOST_NO_STATE);
 	} else {
@@ -314,10 +371,12 @@ static __noinline int rtt_state_change(struct sock *sk, int oldstate, int newsta
 	} else if (newstate == TCP_ESTABLISHED) {
 		rtt_established(tp, st);
 	} else if (st->flags & ST_RTT && oldstate != TCP_SYN_SENT) {
-		rtt_look(tp, st, HIST_BESIDE);
+		rtt_look(tp, st, HIST_BESIDE, false);
 		if (newstate == TCP_CLOSE && cfg.owners)
 			rtt_release(tp, st);
 	}
+	if (newstate == TCP_CLOSE)
+		st->flags &= ~ST_BEGUN;
 	return 0;
 }
 
@@ -333,7 +392,7 @@ static __always_inline int rtt_retransmitted(struct sock *sk, struct sk_buff *sk
 	st = rtt_state(sk, tp);
 	if (!st || !(st->flags & ST_RTT))
 		return 0;
-	rtt_look(tp, st, HIST_BESIDE);
+	rtt_look(tp, st, HIST_BESIDE, false);
 	if (!(st->flags & ST_RETRANS) || after(end, st->retrans_end))
 		st->retrans_end = end;
 	st->flags |= ST_RETRANS;
@@ -347,7 +406,7 @@ static __always_inline int rtt_retransmitted(struct sock *sk, struct sk_buff *sk
 /* tcp_rcv_space_adjust: the first one to read from an accepted connection has it. */
 static __noinline struct sock_state *rtt_reader(struct sock *sk)
 {
-	struct sock_state *st = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	struct sock_state *st = sock_state_of(sk);
 	struct tcp_sock *tp;
 
 	/* The kernel itself may read, in an interrupt: current is anybody. */
@@ -381,7 +440,7 @@ static __always_inline int rtt_collect(struct bpf_iter__bpf_sk_storage_map *ctx)
 	if (!stopped && (st->flags & (ST_RETRANS | ST_HELD) ||
 			 (cfg.rtt_value == TCPLAT_VALUE_JITTER && !(st->flags & ST_LAST))))
 		return 0;
-	rtt_look(tp, st, HIST_BESIDE);
+	rtt_look(tp, st, HIST_BESIDE, true);
 	if (stopped && cfg.owners)
 		rtt_release(tp, st);
 	return 0;

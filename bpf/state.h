@@ -52,6 +52,7 @@ enum {
 	ST_RETRANS = 1 << 10, /* what is below retrans_end may have been sent again */
 	ST_HELD = 1 << 11,    /* last_us is the handshake's, and waits for the owner */
 	ST_LAST = 1 << 12,    /* last_us is the sample before */
+	ST_BEGUN = 1 << 13,   /* its handshake has been seen to end */
 };
 
 /* Arrivals that a socket's own state holds; more wait in its deep FIFO. */
@@ -93,7 +94,13 @@ struct sock_state {
 		__u64 start_ns;	 /* of an attempt under way */
 		__u64 filled_ns; /* stamp of what filled a hole last, up to fill_end */
 	};
-	__u64 when[NEAR];
+	union {
+		__u64 when[NEAR];
+		struct {		 /* rows of round trips, which know no pickups */
+			__u64 packet_ns; /* when the last packet came, while established */
+			__u64 held_ns;	 /* and the handshake that waits for its reader */
+		};
+	};
 };
 
 /*
@@ -109,6 +116,15 @@ struct {
 	__type(key, int);
 	__type(value, struct sock_state);
 } sockets SEC(".maps");
+
+/*
+ * Made where there is none; NULL without memory. Whoever makes the first storage of
+ * a socket while another does so too, perhaps another tracer, is refused once
+ * (bpf_local_storage_alloc()).
+ */
+#define sock_state_of(sk)                                                         \
+	(bpf_sk_storage_get(&sockets, (sk), NULL, BPF_SK_STORAGE_GET_F_CREATE) ?: \
+		 bpf_sk_storage_get(&sockets, (sk), NULL, BPF_SK_STORAGE_GET_F_CREATE))
 
 #define DEEP 31
 

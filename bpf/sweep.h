@@ -37,7 +37,7 @@ static __always_inline int mark_unseen(struct bpf_iter__task_file *ctx)
 	sk = socket->sk;
 	if (!sk || sk->sk_protocol != IPPROTO_TCP || sk->__sk_common.skc_state != TCP_SYN_SENT)
 		return 0;
-	st = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	st = sock_state_of(sk);
 	/* A hook that saw the start has set the mark; it knows more than we do. */
 	if (st && !st->mark)
 		st->flags = ST_PENDING | ST_UNSEEN;

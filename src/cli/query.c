@@ -33,6 +33,7 @@ void query_init(struct query *q, enum tcplat_kind kind, const char *title)
 		q->show = SHOW_STATS;
 	if (kind == TCPLAT_NR_KINDS) {
 		q->show = SHOW_LIVE;
+		q->config.calls = 0;
 		q->config.max_keys = QUERY_LIVE_KEYS;
 		q->config.rest = 1;
 	}

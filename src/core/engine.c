@@ -106,13 +106,21 @@ int engine_attach(struct engine *e)
 {
 	/* state_change_1 before _2: the programs count on that order. */
 	struct bpf_program *progs[] = {
-		e->skel->progs.fork_1,	       e->skel->progs.fork_2,
-		e->skel->progs.state_change_1, e->skel->progs.state_change_2,
-		e->skel->progs.switched,       e->skel->progs.queued,
-		e->skel->progs.waking,	       e->skel->progs.data_taken,
-		e->skel->progs.probe,	       e->skel->progs.data_ready,
-		e->skel->progs.state_change,   e->skel->progs.timer_begins,
-		e->skel->progs.timer_ends,     e->skel->progs.retransmitted,
+		e->skel->progs.fork_1,
+		e->skel->progs.fork_2,
+		e->skel->progs.state_change_1,
+		e->skel->progs.state_change_2,
+		e->skel->progs.switched,
+		e->skel->progs.queued,
+		e->skel->progs.waking,
+		e->skel->progs.data_taken,
+		e->skel->progs.probe,
+		e->skel->progs.data_ready,
+		e->skel->progs.state_change,
+		e->skel->progs.timer_begins,
+		e->skel->progs.timer_ends,
+		e->skel->progs.retransmitted,
+		e->skel->progs.state_change_again,
 	};
 	struct bpf_program *begins = e->skel->progs.call_begins, *ends = e->skel->progs.call_ends;
 	int err;

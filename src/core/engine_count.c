@@ -23,6 +23,19 @@ static __u64 missed_twice(const struct bpf_program *first, const struct bpf_prog
 }
 
 /*
+ * Handshakes that both copies missed, packets of which two may then have left one
+ * sample, and retransmissions: of any socket, for nobody knows which. Too high
+ * where filters are set, never too low.
+ */
+static __u64 rtt_missed(const struct tcplat_bpf *skel)
+{
+	__u64 handshakes = missed_twice(skel->progs.state_change, skel->progs.state_change_again);
+
+	return (skel->rodata->cfg.connect ? 0 : handshakes) + misses(skel->progs.probe) +
+	       misses(skel->progs.retransmitted);
+}
+
+/*
  * Attempts lost because both copies of the hook were skipped, beyond those that
  * the programs have found themselves (sockets established without an end).
  * Three signs of it: an end without a start (beyond those that had no memory for state), a
@@ -47,8 +60,8 @@ static __u64 reentered(const struct engine *e, __u64 *vanished)
 	*vanished = unknown > missed ? unknown - missed : 0;
 	return orphans + c[TCPLAT_CNT_OVERWRITTEN] + (unknown - *vanished) +
 	       missed_twice(skel->progs.fork_1, skel->progs.fork_2) +
-	       (skel->rodata->cfg.rtt ? misses(skel->progs.state_change) : 0) +
-	       misses(skel->progs.call_begins) + misses(skel->progs.call_ends);
+	       (skel->rodata->cfg.rtt ? rtt_missed(skel) : 0) + misses(skel->progs.call_begins) +
+	       misses(skel->progs.call_ends);
 }
 
 int engine_summary(struct engine *e, struct summary *sum)

@@ -80,6 +80,7 @@ static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 		{ skel->progs.call_ends, cfg->connect && cfg->calls },
 		{ skel->progs.baseline, cfg->connect },
 		{ skel->progs.state_change, (cfg->pickup || cfg->rtt) && !cfg->connect },
+		{ skel->progs.state_change_again, cfg->rtt && !cfg->connect },
 		{ skel->progs.probe, cfg->pickup || cfg->rtt },
 		{ skel->progs.retransmitted, cfg->rtt },
 		{ skel->progs.collect, cfg->rtt },
