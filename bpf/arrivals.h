@@ -145,10 +145,14 @@ static __always_inline void note_filler(struct sock *sk, struct sock_state *st, 
 	st->pick |= PICK_FILLED;
 }
 
-/* Most connections never have any. */
+/*
+ * Most connections never have any. Header prediction is on only where there are none
+ * (tcp_fast_path_check()), and TCP reads pred_flags first itself.
+ */
 static __always_inline bool has_holes(struct tcp_sock *tp)
 {
-	return tp->rcv_ooopack && BPF_CORE_READ(tp, out_of_order_queue.rb_node);
+	return !tp->pred_flags && tp->rcv_ooopack &&
+	       BPF_CORE_READ(tp, out_of_order_queue.rb_node);
 }
 
 /* tcp_probe: a packet for an established socket, before TCP looks at it. */

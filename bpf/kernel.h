@@ -56,7 +56,6 @@ enum {
 #define NSEC_PER_MSEC 1000000ULL
 
 #define PF_IO_WORKER 0x10   /* include/linux/sched.h */
-#define TCP_CA_RECOVERY 3   /* enum tcp_ca_state; beyond it, Loss */
 #define OWNER_MAX_LEVELS 16 /* of cgroups; more are not looked at */
 #define TCPHDR_FIN 0x01	    /* include/net/tcp.h */
 #define TCP_FLAGS_AT 13	    /* byte of the header, RFC 9293 section 3.1 */
@@ -137,7 +136,6 @@ struct inet_sock {
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
-	__u8 icsk_ca_state : 5;
 	__u8 icsk_retransmits;
 };
 
@@ -181,7 +179,6 @@ struct tcp_sock {
 	__u32 snd_nxt;
 	__u32 srtt_us; /* smoothed, times eight */
 	__u32 total_retrans;
-	__u32 retrans_out;
 	__u16 total_rto;      /* since 6.7 */
 	__u8 tcp_usec_ts : 1; /* since 6.7: retrans_stamp counts us, not ms */
 	__u32 packets_out;
@@ -191,6 +188,7 @@ struct tcp_sock {
 	__u32 copied_seq;
 	__u64 bytes_received;
 	__u32 rcv_ooopack;
+	__be32 pred_flags;
 	__u64 tcp_clock_cache; /* when TCP last looked at the clock, CLOCK_MONOTONIC, ns */
 	struct rb_root out_of_order_queue;
 	struct sk_buff *ooo_last_skb;

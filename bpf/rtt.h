@@ -177,8 +177,16 @@ static __always_inline __u32 rtt_by_srtt(struct tcp_sock *tp, struct sock_state 
 	st->seen_end = m.end;
 	st->seen_us = m.us;
 	if (st->flags & ST_RETRANS) {
-		if (!after(st->retrans_end, m.end))
+		if (!after(st->retrans_end, m.end)) {
 			st->flags &= ~ST_RETRANS;
+			st->retransmits = tp->total_retrans;
+		}
+		return NO_SAMPLE;
+	}
+	/* The hook for it was skipped; srtt_us does not tell whether there was a sample. */
+	if (tp->total_retrans != st->retransmits) {
+		st->flags |= ST_RETRANS;
+		st->retrans_end = tp->snd_nxt;
 		return NO_SAMPLE;
 	}
 	/* Several may have been taken where no hook sees each packet. */
@@ -205,10 +213,22 @@ static __always_inline void rtt_look_receiver(struct tcp_sock *tp, struct sock_s
 }
 
 /*
+ * Whoever first notes what was delivered has the sample. While nobody else looks, a
+ * plain store does: a locked one waits for every store that TCP has under way, which
+ * between two CPUs takes 40 ns.
+ */
+static __always_inline bool rtt_claim(struct sock_state *st, __u32 seen, __u32 delivered)
+{
+	if (collecting)
+		return __sync_val_compare_and_swap(&st->seen_delivered, seen, delivered) == seen;
+	st->seen_delivered = delivered;
+	return true;
+}
+
+/*
  * Has a packet before this moment left a sample? racing: packets may come in the
- * meantime, for this is not under the socket's lock. Then two may look at a socket
- * at a time: whoever first notes what was delivered has the sample; and what was
- * read has to be of one moment.
+ * meantime, for this is not under the socket's lock; what is read has to be of one
+ * moment.
  */
 static __always_inline void rtt_look(struct tcp_sock *tp, struct sock_state *st, enum hist_how how,
 				     bool racing)
@@ -225,7 +245,7 @@ static __always_inline void rtt_look(struct tcp_sock *tp, struct sock_state *st,
 	m = rtt_marks(tp, st);
 	if (racing && *(volatile __u32 *)&tp->delivered != delivered)
 		return;
-	if (__sync_val_compare_and_swap(&st->seen_delivered, seen, delivered) != seen)
+	if (!rtt_claim(st, seen, delivered))
 		return;
 	us = st->flags & ST_SACK ? rtt_by_rack(tp, st, m) :
 				   rtt_by_srtt(tp, st, m, delivered - seen);
@@ -250,6 +270,8 @@ static __always_inline void rtt_mark(struct tcp_sock *tp, struct sock_state *st)
 	}
 	if (sack)
 		st->flags |= ST_SACK;
+	else
+		st->retransmits = tp->total_retrans;
 	m = rtt_marks(tp, st);
 	st->seen_end = m.end;
 	st->seen_us = m.us;
@@ -288,14 +310,6 @@ static __always_inline struct sock_state *rtt_state(struct sock *sk, struct tcp_
 	return st;
 }
 
-/* Something was sent again and is under way; the first question is the cheaper one. */
-static __always_inline bool rtt_recovers(struct tcp_sock *tp)
-{
-	struct inet_connection_sock *icsk = &tp->inet_conn;
-
-	return BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state) >= TCP_CA_RECOVERY && tp->retrans_out;
-}
-
 /* tcp_probe: a packet, before TCP looks at it. Returns the state, for others. */
 static __always_inline struct sock_state *rtt_packet(struct sock *sk)
 {
@@ -305,14 +319,8 @@ static __always_inline struct sock_state *rtt_packet(struct sock *sk)
 	if (stopped || !tp)
 		return NULL;
 	st = rtt_state(sk, tp);
-	if (st && st->flags & ST_RTT) {
-		/* Retransmissions that no hook has told of: one may have been skipped. */
-		if (!(st->flags & ST_RETRANS) && rtt_recovers(tp)) {
-			st->retrans_end = tp->snd_nxt;
-			st->flags |= ST_RETRANS;
-		}
+	if (st && st->flags & ST_RTT)
 		rtt_look(tp, st, HIST_ALONE, false);
-	}
 	if (st && cfg.output == TCPLAT_OUT_ROWS)
 		st->packet_ns = bpf_ktime_get_ns();
 	return st;
@@ -392,6 +400,9 @@ static __always_inline int rtt_retransmitted(struct sock *sk, struct sk_buff *sk
 	st = rtt_state(sk, tp);
 	if (!st || !(st->flags & ST_RTT))
 		return 0;
+	/* It is in the kernel's count already, and not in doubt what came before. */
+	if (!(st->flags & (ST_SACK | ST_RETRANS)))
+		st->retransmits = tp->total_retrans;
 	rtt_look(tp, st, HIST_BESIDE, false);
 	if (!(st->flags & ST_RETRANS) || after(end, st->retrans_end))
 		st->retrans_end = end;

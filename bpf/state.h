@@ -26,6 +26,8 @@ __u64 real_offset_before; /* before somebody set the clock, and when that was */
 __u64 clock_set_ns;
 /* There are readers that take segments out of the queue before they tell. */
 __u32 takers;
+/* A pass over the sockets looks at them too, beside the packets. */
+__u32 collecting;
 
 static __always_inline void count(enum tcplat_counter c)
 {
@@ -75,7 +77,10 @@ struct sock_state {
 	char comm[TCPLAT_COMM_LEN];
 	__u32 seen_end; /* and rack.end_seq; without SACK, snd_una */
 	__u32 seen_us;	/* and rack.rtt_us; without SACK, srtt_us */
-	__u32 retrans_end;
+	union {
+		__u32 retrans_end; /* see ST_RETRANS */
+		__u32 retransmits; /* else, and without SACK: how many there were */
+	};
 	__u32 last_us;
 
 	__u8 pick; /* see fifo.h */

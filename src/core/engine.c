@@ -195,10 +195,15 @@ void engine_grace(void)
 
 void engine_collect(struct engine *e)
 {
-	int err = 0;
+	int err;
 
-	if (!e->stopped && bpf_program__autoload(e->skel->progs.collect))
-		err = engine_run_iterator(e->skel->progs.collect, e->skel->maps.sockets);
+	if (e->stopped || !bpf_program__autoload(e->skel->progs.collect))
+		return;
+	/* From here on packets take care of us; see rtt_claim() in bpf/rtt.h. */
+	__atomic_store_n(&e->skel->bss->collecting, 1, __ATOMIC_SEQ_CST);
+	engine_grace();
+	err = engine_run_iterator(e->skel->progs.collect, e->skel->maps.sockets);
+	__atomic_store_n(&e->skel->bss->collecting, 0, __ATOMIC_SEQ_CST);
 	if (err)
 		log_warning("the last samples of idle connections are not counted: %s",
 			    strerror(-err));
