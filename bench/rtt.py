@@ -156,6 +156,24 @@ def start(quick):
 
 
 NOTES = """## What the figures of rtt say
+
+- On one CPU a sample costs 41 to 51 ns, all three measurements together 51: within the
+  budgets. Between two CPUs it is 128 to 137, above them (60, 110, 120). Nearly all of the
+  difference is waiting for lines of struct tcp_sock that the other CPU, which sends, has
+  just written (a program that does nothing but read rcv_nxt takes 50 ns there), and that
+  TCP itself reads next: what ours waits for, TCP does not wait for any more. That is why
+  throughput shows nothing of it: 100.0 % of the requests kept, and 97.9 % with all three.
+- Tried, and kept: no locked instruction for a sample as long as nobody else looks at the
+  sockets (8 ns between two CPUs); header prediction (pred_flags, which TCP reads first)
+  in place of a cold line to know that a connection has no holes (some 10 ns, pickup too);
+  what packets write and what reads write in different lines of the state.
+- Tried, and dropped: looking at icsk_ca_state with each packet for retransmissions that
+  no hook has told of: one more line that the other CPU had written, a third of the time.
+- Start: rtt loads five programs, the summary of all three eleven. The verifier's work
+  was cut by a function of its own for finding the bucket (6,000 to 2,200 instructions
+  looked at in each program), bpf_loop() for the extremes, and pointers of the receive
+  queue read before all else: 114 to 70 ms. What is left is mostly the verifier.
+- A run's end with 10,000 remote addresses, reading, sorting and printing, is 60 ms.
 """
 
 PARTS = {"rtt-cost": cost, "rtt-kept": kept, "rtt-start": start}

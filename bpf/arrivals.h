@@ -151,8 +151,7 @@ static __always_inline void note_filler(struct sock *sk, struct sock_state *st, 
  */
 static __always_inline bool has_holes(struct tcp_sock *tp)
 {
-	return !tp->pred_flags && tp->rcv_ooopack &&
-	       BPF_CORE_READ(tp, out_of_order_queue.rb_node);
+	return !tp->pred_flags && tp->rcv_ooopack && BPF_CORE_READ(tp, out_of_order_queue.rb_node);
 }
 
 /* tcp_probe: a packet for an established socket, before TCP looks at it. */
