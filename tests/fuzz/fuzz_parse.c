@@ -157,23 +157,50 @@ static void check_net(const char *s)
 	CHECK(!memcmp(&back, &net, sizeof(net)));
 }
 
+static void put_key(char *text, size_t size, __u32 bit, const struct tcplat_prefix *p)
+{
+	size_t at = strlen(text);
+
+	at += (size_t)snprintf(text + at, size - at, "%s%s", at ? "," : "", key_name(bit));
+	if (p && p->cut)
+		snprintf(text + at, size - at, "/%u/%u", p->bits[0], p->bits[1]);
+}
+
+static void check_prefix(const struct tcplat_prefix *p)
+{
+	CHECK(p->bits[0] <= 32 && p->bits[1] <= 128);
+	CHECK(p->cut == (p->bits[0] < 32 || p->bits[1] < 128));
+}
+
 static void check_keys(const char *s)
 {
-	char bad[24] = "", again[128] = "";
-	__u32 mask = 0, back = 0;
-	int err = parse_keys(s, &mask, bad, sizeof(bad));
+	struct keyspec spec = {}, back = {};
+	char bad[24] = "", again[192] = "";
+	int err;
 
-	CHECK(err == 0 || err == -EINVAL);
+	prefix_set(&spec.laddr, 32, 128);
+	prefix_set(&spec.raddr, 32, 128);
+	back = spec;
+	err = parse_keys(s, &spec, bad, sizeof(bad));
+	CHECK(err == 0 || err == -EINVAL || err == -ERANGE);
 	CHECK(strlen(bad) < sizeof(bad));
-	CHECK(mask < 2 * TCPLAT_KEY_OUTCOME);
+	CHECK(spec.mask < 2 * TCPLAT_KEY_OUTCOME);
+	check_prefix(&spec.laddr);
+	check_prefix(&spec.raddr);
 	if (err)
 		return;
-	CHECK(mask);
-	for (__u32 bit = 1; bit <= mask; bit <<= 1)
-		if (mask & bit)
-			snprintf(again + strlen(again), sizeof(again) - strlen(again), "%s%s",
-				 *again ? "," : "", key_name(bit));
-	CHECK(!parse_keys(again, &back, bad, sizeof(bad)) && back == mask);
+	CHECK(spec.mask || spec.none);
+	for (__u32 bit = 1; bit <= spec.mask; bit <<= 1)
+		if (spec.mask & bit)
+			put_key(again, sizeof(again), bit,
+				bit == TCPLAT_KEY_LADDR ? &spec.laddr :
+				bit == TCPLAT_KEY_RADDR ? &spec.raddr :
+							  NULL);
+	if (!spec.mask)
+		return;
+	CHECK(!parse_keys(again, &back, bad, sizeof(bad)));
+	back.none = spec.none;
+	CHECK(!memcmp(&back, &spec, sizeof(spec)));
 }
 
 static void check_time(const char *s)

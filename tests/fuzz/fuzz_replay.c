@@ -115,7 +115,9 @@ static char *replay(const char *data, size_t len, enum tcplat_kind kind, enum mo
 		config.output = TCPLAT_OUT_HIST;
 	if (mode == HISTOGRAM_BY_KEYS) {
 		config.by = TCPLAT_KEY_COMM | TCPLAT_KEY_RADDR | TCPLAT_KEY_CGROUP;
-		config.by |= kind == TCPLAT_KIND_CONNECT ? TCPLAT_KEY_OUTCOME : TCPLAT_KEY_PART;
+		if (kind != TCPLAT_KIND_RTT)
+			config.by |=
+				kind == TCPLAT_KIND_CONNECT ? TCPLAT_KEY_OUTCOME : TCPLAT_KEY_PART;
 		config.max_keys = 3;
 	}
 	sinks_open(&s, kind, mode);
@@ -171,6 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (enum mode mode = ROWS; mode < MODES; mode++) {
 		both_ways((const char *)data, size, TCPLAT_KIND_CONNECT, mode);
 		both_ways((const char *)data, size, TCPLAT_KIND_PICKUP, mode);
+		both_ways((const char *)data, size, TCPLAT_KIND_RTT, mode);
 	}
 	return 0;
 }
