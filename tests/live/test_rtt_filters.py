@@ -135,8 +135,11 @@ def test_filter(shown, option):
     for found in (rows, counts):
         # other traffic of this machine may match some of them, never come from our ends
         assert set(found) - {None} == expected
+    # as many as without a filter; of all pings the kernel may have merged two acknowledgements
+    everything = shown[()][1]
     for who in expected:
-        assert (len(rows[who]), counts[who]) == (1 + PINGS, 1 + PINGS)
+        assert len(rows[who]) == counts[who] == len(everything[who])
+        assert PINGS <= len(rows[who]) <= 1 + PINGS
         if "--min" in option:
             assert all(row["latency_us"] >= 15000 for row in rows[who])
 
