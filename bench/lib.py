@@ -102,6 +102,21 @@ def tracer(*args, out=os.devnull):
             t.stop()
 
 
+def start_rows(what, n, *words):
+    """Two lines of a table: the start of tcplat with these words, and its memory."""
+    times, sizes = [], []
+    with stats_off():
+        for _ in range(n):
+            with tracer(*words) as t:
+                times.append(t.attached_ms)
+                rss, maps = t.memory_kib()
+                sizes.append((rss - maps) / 1024)
+    return [f"| {what}start to \"probes attached\", ms | **{statistics.median(times):.1f}** | "
+            f"{min(times):.1f} to {max(times):.1f} | 30 |",
+            f"| {what}resident, BPF map pages apart, MiB | **{statistics.median(sizes):.2f}** | "
+            f"{min(sizes):.2f} to {max(sizes):.2f} | 6 |"]
+
+
 @contextlib.contextmanager
 def empty_programs(where):
     with subprocess.Popen([os.path.join(BUILD, "bench", "empty-programs"), where], text=True,

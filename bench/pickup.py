@@ -128,22 +128,11 @@ def totals(err):
 
 
 def start(quick):
-    n = 10 if quick else 30
-    times, sizes = [], []
-    with lib.stats_off():
-        for _ in range(n):
-            with lib.tracer("pickup") as t:
-                times.append(t.attached_ms)
-                rss, maps = t.memory_kib()
-                sizes.append((rss - maps) / 1024)
     slabs = {n: memory_of(n) for n in (0, 2, 3, 4, 40)}
     base = slabs.pop(0)
     lines = ["## pickup: start and memory", "",
              "| what | median | min to max | budget |", "|---|---|---|---|",
-             f"| start to \"probes attached\", ms | **{statistics.median(times):.1f}** | "
-             f"{min(times):.1f} to {max(times):.1f} | 30 |",
-             f"| resident, BPF map pages apart, MiB | **{statistics.median(sizes):.2f}** | "
-             f"{min(sizes):.2f} to {max(sizes):.2f} | 6 |", "",
+             *lib.start_rows("", 10 if quick else 30, "pickup"), "",
              "Kernel memory for each socket, all that the slab allocator hands out, over 2,000",
              "sockets that have each had so many arrivals waiting, which then were read:", "",
              "| arrivals waiting | bytes a socket |", "|---|---|"]

@@ -138,17 +138,7 @@ def start(quick):
     lines = ["## rtt, and all three: start and memory", "",
              "| what | median | min to max | budget |", "|---|---|---|---|"]
     for name, words in (("`tcplat rtt`", ["rtt"]), ("`tcplat`", [])):
-        times, sizes = [], []
-        with lib.stats_off():
-            for _ in range(n):
-                with lib.tracer(*words) as t:
-                    times.append(t.attached_ms)
-                    rss, maps = t.memory_kib()
-                    sizes.append((rss - maps) / 1024)
-        lines += [f"| {name}: start to \"probes attached\", ms | **{statistics.median(times):.1f}** "
-                  f"| {min(times):.1f} to {max(times):.1f} | 30 |",
-                  f"| {name}: resident, BPF map pages apart, MiB | **{statistics.median(sizes):.2f}**"
-                  f" | {min(sizes):.2f} to {max(sizes):.2f} | 6 |"]
+        lines += lib.start_rows(f"{name}: ", n, *words)
     times = [many_peers(9999) for _ in range(2 if quick else 5)]
     lines += [f"| `rtt --by raddr`: the end of a run with 10,000 remote addresses, s | "
               f"**{statistics.median(times):.2f}** | {min(times):.2f} to {max(times):.2f} | 1 |"]
