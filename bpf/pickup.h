@@ -112,8 +112,11 @@ static __always_inline bool same_reader(const struct tcplat_hist_key *k,
 					       *(__u64 *)(k->comm + 8) == *(__u64 *)(e->comm + 8));
 }
 
-/* The socket remembers its slot: what is left to check is who reads. */
-static __always_inline __u32 pickup_slot(struct pickup_read *x, struct tcp_sock *tp)
+/*
+ * The socket remembers its slot: what is left to check is who reads. Not inline:
+ * with its key on the caller's stack, what follows there would have too little.
+ */
+static __noinline __u32 pickup_slot(struct pickup_read *x, struct tcp_sock *tp)
 {
 	struct sock_state *st = x->st;
 	struct tcplat_hist_slot *s;

@@ -13,15 +13,23 @@
 #include "core/features.h"
 #include "core/log.h"
 
+/* Of what the verifier says, its verdict is at the end. */
+#define LAST_LINES 8
+
 /* libbpf explains failures at length; one line of ours says what to do. */
 static int libbpf_says(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
-	char line[1024];
+	_cleanup_free_ char *text = NULL;
+	const char *line;
+	int lines = 0;
 
-	if (!log_verbose() || level == LIBBPF_DEBUG)
+	if (!log_verbose() || level == LIBBPF_DEBUG || vasprintf(&text, fmt, ap) < 0)
 		return 0;
-	vsnprintf(line, sizeof(line), fmt, ap);
-	log_info("%.*s", (int)strcspn(line, "\n"), line);
+	for (line = text; *line; line++)
+		lines += *line == '\n';
+	for (line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
+		if (line == text || lines-- <= LAST_LINES)
+			log_info("%.*s", (int)strcspn(line, "\n"), line);
 	return 0;
 }
 
