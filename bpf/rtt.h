@@ -226,6 +226,25 @@ static __always_inline bool rtt_claim(struct sock_state *st, __u32 seen, __u32 d
 }
 
 /*
+ * With SACK: has something been sent again that no hook told of? Now and then the kernel
+ * calls none (seen on 6.18; before 6.17, where sending failed). by: segments known of.
+ */
+static __always_inline bool rtt_sent_unseen(struct tcp_sock *tp, const struct sock_state *st,
+					    __u32 by)
+{
+	return st->flags & ST_SACK && (__u8)(tp->total_retrans - by) != st->retrans_seen;
+}
+
+/* It may have been anything that is under way. */
+static __always_inline void rtt_doubt(struct tcp_sock *tp, struct sock_state *st)
+{
+	count(TCPLAT_LOST_REENTERED);
+	st->flags |= ST_RETRANS;
+	st->retrans_end = tp->snd_nxt;
+	st->retrans_seen = tp->total_retrans;
+}
+
+/*
  * Has a packet before this moment left a sample? racing: packets may come in the
  * meantime, for this is not under the socket's lock; what is read has to be of one
  * moment.
@@ -242,6 +261,11 @@ static __always_inline void rtt_look(struct tcp_sock *tp, struct sock_state *st,
 	}
 	if (delivered == seen)
 		return;
+	if (rtt_sent_unseen(tp, st, 0)) {
+		if (racing && !stopped)
+			return;
+		rtt_doubt(tp, st);
+	}
 	m = rtt_marks(tp, st);
 	if (racing && *(volatile __u32 *)&tp->delivered != delivered)
 		return;
@@ -268,6 +292,7 @@ static __always_inline void rtt_mark(struct tcp_sock *tp, struct sock_state *st)
 		st->seen_us = tp->rcv_rtt_est.rtt_us;
 		return;
 	}
+	st->retrans_seen = tp->total_retrans;
 	if (sack)
 		st->flags |= ST_SACK;
 	else
@@ -291,7 +316,7 @@ static __noinline int rtt_settle(struct tcp_sock *tp, struct sock_state *st)
 		st->flags |= ST_RTT;
 	rtt_mark(tp, st);
 	/* What is under way may have been sent again before our time. */
-	if (tp->total_retrans) {
+	if (tp->total_retrans && after(tp->snd_nxt, tp->snd_una)) {
 		st->retrans_end = tp->snd_nxt;
 		st->flags |= ST_RETRANS;
 	}
@@ -388,10 +413,13 @@ static __noinline int rtt_state_change(struct sock *sk, int oldstate, int newsta
 	return 0;
 }
 
-/* tcp_retransmit_skb: from here on, samples up to its end are in doubt. */
-static __always_inline int rtt_retransmitted(struct sock *sk, struct sk_buff *skb)
+/*
+ * tcp_retransmit_skb: from here on, samples up to its end are in doubt; for the kernel
+ * also if it failed (__tcp_retransmit_skb() marks it all the same).
+ */
+static __always_inline int rtt_retransmitted(struct sock *sk, struct sk_buff *skb, bool failed)
 {
-	__u32 end = SKB_END(skb), slot;
+	__u32 end = SKB_END(skb), segs = SKB_SEGS(skb) ?: 1, slot;
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	struct sock_state *st;
 
@@ -403,14 +431,17 @@ static __always_inline int rtt_retransmitted(struct sock *sk, struct sk_buff *sk
 	/* It is in the kernel's count already, and not in doubt what came before. */
 	if (!(st->flags & (ST_SACK | ST_RETRANS)))
 		st->retransmits = tp->total_retrans;
+	if (!failed && rtt_sent_unseen(tp, st, segs))
+		rtt_doubt(tp, st);
+	st->retrans_seen = tp->total_retrans;
 	rtt_look(tp, st, HIST_BESIDE, false);
 	if (!(st->flags & ST_RETRANS) || after(end, st->retrans_end))
 		st->retrans_end = end;
 	st->flags |= ST_RETRANS;
-	if (cfg.output != TCPLAT_OUT_HIST || (owner_filtered() && !(st->flags & ST_MINE)))
+	if (failed || cfg.output != TCPLAT_OUT_HIST || (owner_filtered() && !(st->flags & ST_MINE)))
 		return 0;
 	slot = st->rtt_slot ?: rtt_slot(tp, st);
-	hist_retransmitted(slot, SKB_SEGS(skb) ?: 1);
+	hist_retransmitted(slot, segs);
 	return 0;
 }
 

@@ -24,6 +24,7 @@ __u64 real_offset;	  /* CLOCK_REALTIME less CLOCK_MONOTONIC, ns */
 __u64 tai_offset;	  /* CLOCK_TAI less CLOCK_REALTIME, ns */
 __u64 real_offset_before; /* before somebody set the clock, and when that was */
 __u64 clock_set_ns;
+__u64 clock_checked_ns; /* the clock had not been set yet */
 /* There are readers that take segments out of the queue before they tell. */
 __u32 takers;
 /* A pass over the sockets looks at them too, beside the packets. */
@@ -83,13 +84,13 @@ struct sock_state {
 	};
 	__u32 last_us;
 
-	__u8 pick; /* see fifo.h */
-	__u8 near; /* how many of end and when are in use */
-	__u8 read; /* somebody has read from it */
-	__u8 pad;
-	__u32 slot;	/* of the histogram of pickups, plus one */
-	__u32 last_end; /* what has arrived, as far as it was noted */
-	__u32 taken;	/* what has been taken, as far as it was noted */
+	__u8 pick;	   /* see fifo.h */
+	__u8 near;	   /* how many of end and when are in use */
+	__u8 read;	   /* somebody has read from it */
+	__u8 retrans_seen; /* with SACK: the last bits of tcp_sock.total_retrans */
+	__u32 slot;	   /* of the histogram of pickups, plus one */
+	__u32 last_end;	   /* what has arrived, as far as it was noted */
+	__u32 taken;	   /* what has been taken, as far as it was noted */
 	__u32 netns;
 	__u32 fill_end;
 	__u32 ooo; /* rcv_ooopack when sk_data_ready noted an arrival */

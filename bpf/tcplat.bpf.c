@@ -68,9 +68,7 @@ int BPF_PROG(probe, struct sock *sk, struct sk_buff *skb)
 SEC("tp_btf/tcp_retransmit_skb")
 int BPF_PROG(retransmitted, struct sock *sk, struct sk_buff *skb)
 {
-	if (cfg.retrans_err && (int)ctx[2])
-		return 0;
-	return rtt_retransmitted(sk, skb);
+	return rtt_retransmitted(sk, skb, cfg.retrans_err && (int)ctx[2]);
 }
 
 SEC("tp_btf/sk_data_ready")

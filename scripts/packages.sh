@@ -35,6 +35,11 @@ packages='
   T   nftables        nft              nftables              nftables             nftables
   T   ethtool         ethtool          ethtool               ethtool              ethtool
   T   strace          strace           strace                strace               strace
+  T   openssl         openssl          openssl               openssl              openssl
+  TN  qemu-system-x86 qemu-system-x86_64 qemu-system-x86-core qemu-system-x86     qemu-x86
+  TN  cpio            cpio             cpio                  cpio                 cpio
+  TN  kmod            depmod           kmod                  kmod                 kmod
+  TN  e2fsprogs       mke2fs           e2fsprogs             e2fsprogs            e2fsprogs
   T   man-db          man              man-db                man-db               man
   T   groff-base      groff            groff-base            groff                groff
   T   zsh             zsh              zsh                   zsh                  zsh

@@ -17,6 +17,10 @@ FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 
 # RFC 3692: a protocol number for experiments
 _MARK_PROTOCOL = 253
+# All headers, also those of what an ICMP error is about, with their options; and room for what
+# comes while dumpcap has no processor.
+_SNAP = 256
+_BUFFER_MIB = 16
 _FIELDS = (
     "frame.time_epoch ip.src ip.dst ipv6.src ipv6.dst tcp.srcport tcp.dstport tcp.flags "
     "tcp.seq_raw tcp.ack_raw tcp.len icmp.type icmp.code icmpv6.type icmpv6.code"
@@ -85,7 +89,8 @@ class Capture:
 
     def __enter__(self):
         self._process = self.ns.popen(
-            mortal(["dumpcap", "-q", "-p", "-i", self.dev, "-f", self.filter, "-P", "-w", "-"]),
+            mortal(["dumpcap", "-q", "-p", "-B", _BUFFER_MIB, "-s", _SNAP, "-i", self.dev,
+                    "-f", self.filter, "-P", "-w", "-"]),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
         )
         self._said = Lines(self._process.stderr)
