@@ -10,7 +10,9 @@
 #include "fifo.h"
 
 /* Clocks that are this close have not been set; user space knows their offset better. */
-#define SAME_CLOCK_NS NSEC_PER_MSEC
+#define SAME_CLOCK_NS (50 * NSEC_PER_USEC)
+/* Of two waits that differ by more, nobody means the longer one. */
+#define LARGE_STEP_NS (10000 * NSEC_PER_MSEC)
 
 static __always_inline bool between(__u64 ns, __u64 first, __u64 last)
 {
@@ -37,16 +39,25 @@ static __always_inline bool clock_unsure(void)
  */
 static __noinline __u64 arrival_doubtful(__u64 stamp, __u64 now)
 {
-	__u64 when = stamp - real_offset, before = stamp - real_offset_before;
+	__u64 when = stamp - real_offset, before = stamp - real_offset_before, step;
+	bool was_before, is_after;
 
 	if (stamp < WHEN_REAL)
 		return stamp;
 	if (clock_unsure())
 		return WHEN_UNTRUE;
-	if (clock_set_ns && !between(when, clock_set_ns, now) &&
-	    between(before, cfg.start_ns, clock_set_ns))
+	/* When it was set is known only as: after we looked, and before we were told. */
+	was_before = clock_set_ns && between(before, cfg.start_ns, clock_set_ns);
+	is_after = between(when, clock_set_ns ? clock_checked_ns : cfg.start_ns, now);
+	if (was_before && is_after) {
+		step = when > before ? when - before : before - when;
+		if (step < LARGE_STEP_NS)
+			return WHEN_UNTRUE;
+		return when > before ? when : before;
+	}
+	if (was_before)
 		return before;
-	if (between(when, cfg.start_ns, now))
+	if (is_after)
 		return when;
 	/* The offset of the clocks is known to some 100 ns. */
 	if (when > now && when - now < 10 * NSEC_PER_USEC)
@@ -54,12 +65,14 @@ static __noinline __u64 arrival_doubtful(__u64 stamp, __u64 now)
 	return when < cfg.start_ns ? WHEN_BEFORE_US : WHEN_UNTRUE;
 }
 
-/* now: of the read. A short wait needs no second thought. */
+/* now: of the read. A short wait needs no second thought, unless the clock has just been set. */
 static __always_inline __u64 arrival(__u64 stamp, __u64 now)
 {
 	__u64 when = stamp - real_offset;
 
-	return now - when < NSEC_PER_MSEC ? when : arrival_doubtful(stamp, now);
+	return now - when < NSEC_PER_MSEC && now - clock_set_ns > LARGE_STEP_NS ?
+		       when :
+		       arrival_doubtful(stamp, now);
 }
 
 #endif /* TCPLAT_BPF_STAMP_H */

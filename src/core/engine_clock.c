@@ -73,13 +73,18 @@ int engine_clock_open(struct engine *e)
 
 void engine_clock_look(struct engine *e)
 {
-	__u64 expirations;
+	__u64 expirations, now = clock_ns(CLOCK_MONOTONIC);
 
-	if (e->clock < 0 || read(e->clock, &expirations, sizeof(expirations)) >= 0 ||
-	    errno != ECANCELED)
+	if (e->clock < 0)
 		return;
+	if (read(e->clock, &expirations, sizeof(expirations)) >= 0 || errno != ECANCELED) {
+		e->looked_ns = now; /* the clock had not been set yet */
+		return;
+	}
 	watch_clock(e->clock);
+	__atomic_store_n(&e->skel->bss->clock_checked_ns, e->looked_ns, __ATOMIC_RELAXED);
 	set_offsets(e, true);
+	e->looked_ns = now;
 }
 
 void engine_clock_close(struct engine *e)

@@ -19,6 +19,7 @@ struct engine {
 	int n_links;
 	bool stopped;
 	int clock;	 /* readable when somebody has set the clock, -1: nobody asks */
+	__u64 looked_ns; /* CLOCK_MONOTONIC: when the clock was last known not to have been set */
 	int stamping;	 /* while it is open, packets are stamped on arrival */
 	__u64 delivered; /* rows, or values in histograms, handed on */
 
