@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Measures tcplat on this machine: ./dev bench [--quick] [--write] [PART...]
+"""Measures tcplat on this machine: ./dev bench [--quick] [--write] [PART...] | --soak [SECONDS]
 
 Every figure is a ratio or a difference within one run: against an empty BPF
 program attached beside ours, or in alternating pairs with and without tcplat.
 Parts: cost, start, rate, kept; pickup-cost, pickup-kept, pickup-start; rtt-cost, rtt-kept,
-rtt-start. --write puts the result in docs/BENCHMARKS.md.
+rtt-start. --write puts the result in docs/BENCHMARKS.md. --soak runs none of them: it is
+everything at once for ten minutes, with the books and the tracers' memory watched.
 """
 import argparse
 import os
@@ -15,6 +16,7 @@ import lib
 import parts
 import pickup
 import rtt
+import soak
 
 PARTS = {**parts.PARTS, **pickup.PARTS, **rtt.PARTS}
 
@@ -25,9 +27,15 @@ def main():
     p.add_argument("part", nargs="*", choices=[[], *PARTS], help="default: all")
     p.add_argument("--quick", action="store_true", help="fewer repetitions, wider intervals")
     p.add_argument("--write", action="store_true", help="write docs/BENCHMARKS.md")
+    p.add_argument("--soak", nargs="?", type=float, const=600, metavar="SECONDS",
+                   help="everything at once, for so long (600)")
     args = p.parse_args()
     if os.geteuid():
         sys.exit("bench: needs root; try sudo ./dev bench")
+    if args.soak:
+        text, good = soak.chapter(args.soak)
+        print("\n".join([lib.machine(), text]))
+        return 0 if good else 1
     text = [parts.HEADING, lib.machine()]
     with lib.bpf_stats():
         for name in args.part or PARTS:
