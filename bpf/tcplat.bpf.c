@@ -15,6 +15,7 @@
 #include "pickup.h"
 #include "rtt.h"
 #include "sweep.h"
+#include "twice.h"
 
 /* BPF_PROG() names a context that these hooks have no use for. */
 #pragma clang diagnostic ignored "-Wunused-parameter"
@@ -25,6 +26,7 @@ int BPF_PROG(state_change_1, struct sock *sk, int oldstate, int newstate)
 {
 	struct sk_buff *newest = cfg.pickup ? sk->sk_receive_queue.prev : NULL;
 
+	twice_first(sk, newstate);
 	connect_state_change(sk, oldstate, newstate, 1);
 	rtt_state_change(sk, oldstate, newstate);
 	pickup_state_change(sk, newest, oldstate, newstate);
@@ -34,6 +36,8 @@ int BPF_PROG(state_change_1, struct sock *sk, int oldstate, int newstate)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_change_2, struct sock *sk, int oldstate, int newstate)
 {
+	if (twice_seen(sk, newstate))
+		return 0;
 	connect_state_change(sk, oldstate, newstate, 2);
 	return rtt_state_change(sk, oldstate, newstate);
 }
@@ -44,6 +48,7 @@ int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
 {
 	struct sk_buff *newest = cfg.pickup ? sk->sk_receive_queue.prev : NULL;
 
+	twice_first(sk, newstate);
 	rtt_state_change(sk, oldstate, newstate);
 	pickup_state_change(sk, newest, oldstate, newstate);
 	return 0;
@@ -52,6 +57,8 @@ int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_change_again, struct sock *sk, int oldstate, int newstate)
 {
+	if (twice_seen(sk, newstate))
+		return 0;
 	return rtt_state_change(sk, oldstate, newstate);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "core/caps.h"
 #include "core/cleanup.h"
@@ -116,7 +117,10 @@ static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 		set->max_keys = 1;
 	err |= bpf_map__set_max_entries(skel->maps.hist_slots, halves * tcplat_hist_half(set));
 	err |= bpf_map__set_max_entries(skel->maps.hist_index, set->max_keys);
-	err |= bpf_map__set_max_entries(skel->maps.ring, (__u32)o->ring_bytes);
+	/* Both mappings of it would be memory of ours from the start. */
+	err |= bpf_map__set_max_entries(skel->maps.ring, cfg->output == TCPLAT_OUT_HIST ?
+								 (__u32)sysconf(_SC_PAGESIZE) :
+								 (__u32)o->ring_bytes);
 
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
 		err |= bpf_program__set_autoload(programs[i].prog, programs[i].wanted);

@@ -68,10 +68,15 @@ static const struct option_table options = { defs, set_min_ms };
 
 static void settle(struct query *q)
 {
-	/* The original shows answers: SYN-ACK and RST. */
-	if (!all_outcomes)
+	/*
+	 * The original shows answers: SYN-ACK and RST. What gets none because this host
+	 * refuses it would have to be watched for at every system call of the host.
+	 */
+	if (!all_outcomes) {
 		q->config.filter.outcomes =
 			1U << TCPLAT_ESTABLISHED | 1U << TCPLAT_REFUSED | 1U << TCPLAT_RESET;
+		q->config.calls = 0;
+	}
 	/* Its widths, too; a longer value pushes its own row only. */
 	q->adaptive = false;
 	if (q->timestamp)

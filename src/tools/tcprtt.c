@@ -51,7 +51,10 @@ static const struct option_def defs[] = {
 	{ 0, "all", NULL, "trace everything while COMMAND runs, not it alone", NULL, FLAG(all) },
 	{ 0, "replay", "FILE", "read recorded JSON Lines instead of the kernel", NULL,
 	  .set = set_replay },
-	{ 0, "version", NULL, "print program version", NULL, FLAG(version) },
+	{ 'v', "verbose", NULL, "the same as -D", NULL, FLAG(verbose) },
+	{ '?', NULL, NULL, NULL, NULL, FLAG(help) },
+	{ 0, "usage", NULL, "give a short usage message", NULL, FLAG(usage) },
+	{ 'V', "version", NULL, "print program version", NULL, FLAG(version) },
 	{},
 };
 

@@ -74,11 +74,23 @@ def test_refused_is_an_answer(delayline):
     assert 20.0 <= float(row.split()[-1]) <= 22.0
 
 
-def test_verbose_shows_programs_and_instructions():
-    run_ = run_tool(["-v", "--", "/bin/true"], tool="tcpconnlat")
+def programs_of(*options):
+    """{name: (hook, instructions)} as it says itself."""
+    run_ = run_tool([*options, "-v", "--", "/bin/true"], tool="tcpconnlat")
     assert run_.status == 0
     said = re.findall(r"tcpconnlat: program (\S+) on (\S+): (\d+) instructions", run_.stderr)
-    programs = {name: (hook, int(n)) for name, hook, n in said}
+    return {name: (hook, int(n)) for name, hook, n in said}
+
+
+def test_system_calls_are_watched_only_where_that_shows():
+    """It slows every system call of the host."""
+    calls = {"call_begins", "call_ends"}
+    assert not calls & set(programs_of())
+    assert calls <= set(programs_of("--all-outcomes"))
+
+
+def test_verbose_shows_programs_and_instructions():
+    programs = programs_of()
     assert programs["state_change_1"][0] == "tp_btf/inet_sock_set_state"
     assert programs["state_change_2"][0] == "tp_btf/inet_sock_set_state"
     assert all(0 < n < 10000 for _, n in programs.values())
