@@ -12,6 +12,12 @@ def pytest_collection_modifyitems(items):
     if os.geteuid():
         for item in items:
             item.add_marker(pytest.mark.skip(reason="needs root"))
+        return
+    # before a fixture of theirs is made
+    for item in items:
+        params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "netem" in params and paths.netem_missing():
+            item.add_marker(pytest.mark.skip(reason=paths.netem_missing()))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,7 +51,26 @@ def routed():
         yield path
 
 
-@pytest.fixture(params=["loopback", "veth", "delayline"])
+@pytest.fixture(scope="module")
+def netem():
+    """10 ms each way too, by the kernel's own means."""
+    with paths.netem(delay=(10, 10)) as path:
+        yield path
+
+
+@pytest.fixture(params=["delayline", "netem"])
+def line(request):
+    """How to build a path with a delay: ours, and the kernel's own."""
+    return getattr(paths, request.param)
+
+
+@pytest.fixture(params=["delayline", "netem"])
+def twenty_ms(request):
+    """Either, 10 ms each way."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["loopback", "veth", "delayline", "netem"])
 def any_path(request):
     return request.getfixturevalue(request.param)
 

@@ -4,6 +4,7 @@
 import pytest
 
 from lib import reader
+from lib.kernel import SPLICE
 from lib.pickups import DELAY, Pickups, wide_window
 
 # man tcplat-pickup: so many arrivals have a time of their own
@@ -164,7 +165,7 @@ def merged_rows(seen, rcv, taken, rows):
     return len(taken) - len(rows)
 
 
-@pytest.mark.parametrize("how", ["recv", "splice"])
+@pytest.mark.parametrize("how", ["recv", SPLICE])
 def test_more_than_are_tracked(any_path, how):
     """Further ones go with the newest that is tracked, and have its time. All bytes are there."""
     wide_window(any_path)

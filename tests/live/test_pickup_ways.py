@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from lib import reader
+from lib.kernel import needs_data_ready
 from lib.pickups import DELAY, Pickups
 from lib.tool import Tracer
 
@@ -83,6 +84,7 @@ def test_several_buffers_and_messages(any_path):
 # --- splice takes segments out of the queue before it tells anybody ------------------------------
 
 
+@needs_data_ready
 def test_first_read_is_a_splice(any_path):
     """Of a connection; the data are there before it is called."""
     with Pickups(any_path) as seen:
@@ -95,6 +97,7 @@ def test_first_read_is_a_splice(any_path):
                 seen.expect(rcv, *((send.nbytes, send, done.reads[0]) for send in done.sends))
 
 
+@needs_data_ready
 def test_asleep_in_splice(any_path):
     """The first reads of a connection, and they sleep before there are data."""
     with Pickups(any_path) as seen, reader.pair(any_path, comm=COMM) as (_, rcv):
@@ -104,6 +107,7 @@ def test_asleep_in_splice(any_path):
         seen.expect(rcv, *one_by_one(done))
 
 
+@needs_data_ready
 def test_first_splice_after_another_way(any_path):
     """It may find one arrival without its time, which is counted; the others have theirs."""
     with Pickups(any_path, clock=1) as seen, reader.pair(any_path, comm=COMM) as (_, rcv):
@@ -113,6 +117,7 @@ def test_first_splice_after_another_way(any_path):
         seen.expect(rcv, *rows)
 
 
+@needs_data_ready
 def test_splice_of_parts(any_path):
     with Pickups(any_path) as seen, reader.pair(any_path, comm=COMM) as (_, rcv):
         done = rcv.schedule([(0, 100), (10, 200), (20, 300)],
@@ -125,6 +130,7 @@ def test_splice_of_parts(any_path):
                            for send, i in zip(done.sends, (0, 1, 3))))
 
 
+@needs_data_ready
 def test_splice_of_parts_and_then_more(any_path):
     """A splice that leaves a part of a segment is no other way of reading."""
     with Pickups(any_path) as seen, reader.pair(any_path, comm=COMM) as (_, rcv):
@@ -203,6 +209,7 @@ def test_peek_by_another(any_path, other):
 # --- readers in the kernel -----------------------------------------------------------------------
 
 
+@needs_data_ready
 def test_sockmap(any_path):
     """A verdict program takes the data out of TCP's queue; the program reads from another one."""
     with Pickups(any_path) as seen, contextlib.ExitStack() as stack:

@@ -61,18 +61,30 @@ def disturb(path, made, order, calm, pings, nbytes):
         one.close()
 
 
+def happened(path, seen, made, what):
+    """How often, from the client to the server."""
+    if what != "duplicated":
+        return path.control("stats")["a_to_b"][what]
+    flows = {one.flow for one in made.values()}
+    sent, came = (sum(frame.flow in flows for frame in seen.frames[end])
+                  for end in ("client", "server"))
+    return came - sent
+
+
 @pytest.mark.parametrize("order, calm, happens", [
     ("loss 3,3", "loss 0,0", "dropped_random"),
     ("reorder 20,5", "reorder 0,0", "reordered"),
     ("dup 20,20", "dup 0,0", "duplicated"),
 ], ids=lambda text: text.split()[0])
-def test_as_the_wire_has_it(order, calm, happens, capsys):
+def test_as_the_wire_has_it(line, order, calm, happens, capsys):
+    # more where there is no seed: of 740 packets less than 4 are lost once in a million runs
+    nbytes = 250_000 if line is paths.netem and happens == "dropped_random" else 100_000
     with contextlib.ExitStack() as stack:
-        path = stack.enter_context(paths.delayline(delay=(10, 10), reorder_by=4, seed=5))
+        path = stack.enter_context(line(delay=(10, 10), reorder_by=4, seed=5))
         with watched(path) as seen:
             made = connected(path, stack)
-            disturb(path, made, order, calm, 15, 100_000)
-            assert path.control("stats")["a_to_b"][happens] > 3
+            disturb(path, made, order, calm, 15, nbytes)
+        assert happened(path, seen, made, happens) > 3
     found = check(seen, made)
     again = sum(sender.retransmitted for sender, _ in found.values())
     refused = sum(len(sender.refused) for sender, _ in found.values())
@@ -117,20 +129,20 @@ def test_a_stalled_path(delayline, sack, stamps, nbytes):
 
 
 @pytest.mark.parametrize("sack, stamps", KINDS, ids=IDS)
-def test_held_but_never_sent_again(delayline, sack, stamps):
+def test_held_but_never_sent_again(twenty_ms, sack, stamps):
     """100 ms longer, less than it takes to send again: that is a sample like any other."""
     try:
-        with contextlib.ExitStack() as stack, watched(delayline) as seen:
-            (one,) = connected(delayline, stack, [(sack, stamps)]).values()
+        with contextlib.ExitStack() as stack, watched(twenty_ms) as seen:
+            (one,) = connected(twenty_ms, stack, [(sack, stamps)]).values()
             one.ping(3)
-            delayline.control("delay 60,60")
+            twenty_ms.control("delay 60,60")
             one.ping(1)
-            delayline.control("delay 10,10")
+            twenty_ms.control("delay 10,10")
             one.ping(3)
             one.drain()
     finally:
-        delayline.control("delay 10,10")
-        settings(delayline, 1, 1)
+        twenty_ms.control("delay 10,10")
+        settings(twenty_ms, 1, 1)
     sender, compared = check(seen, {(sack, stamps): one})[(sack, stamps), "client"]
     assert not sender.retransmitted and not compared.missing
     longest = [row["latency_us"] > 110_000 for row, _ in compared.pairs]

@@ -116,6 +116,8 @@ PATHS = {
     "20 ms": (lambda: paths.delayline(delay=(10, 10)), 20, 100_000),
     "200 ms": (lambda: paths.delayline(delay=(100, 100)), 5, 60_000),
     "20 ms with jitter": (lambda: paths.delayline(delay=(10, 10), jitter=(5, 5), seed=3), 20, 0),
+    "20 ms on netem": (lambda: paths.netem(delay=(10, 10)), 20, 100_000),
+    "20 ms with jitter on netem": (lambda: paths.netem(delay=(10, 10), jitter=(5, 5)), 20, 0),
     # where a packet is many segments, and the kernel acknowledges in one go what it can
     "veth": (paths.veth, 50, 300_000),
     "loopback": (paths.loopback, 50, 300_000),
@@ -133,13 +135,13 @@ def test_each_sample_is_one_of_the_wire(name, capsys):
             for kind in KINDS:
                 settings(path, *kind[1:])
                 made[kind] = stack.enter_context(talk.talk(path, kind[0]))
-            with concurrent.futures.ThreadPoolExecutor(len(KINDS) if path.line else 1) as pool:
+            with concurrent.futures.ThreadPoolExecutor(len(KINDS) if path.emulator else 1) as pool:
                 for done in [pool.submit(converse, one, pings, nbytes) for one in made.values()]:
                     done.result()
     fewer = {"client": 0, "server": 0}
     for (_, sack, _), one in made.items():
         for end, flow in (("client", one.flow), ("server", one.back)):
-            sender, compared = check_end(seen, end, flow, path.line)
+            sender, compared = check_end(seen, end, flow, path.emulator)
             assert sender.sack == bool(sack)
             differences += compared.differences
             assert len(compared.pairs) >= pings
@@ -156,17 +158,17 @@ def test_each_sample_is_one_of_the_wire(name, capsys):
 
 
 @pytest.mark.parametrize("sack", [1, 0])
-def test_a_row_has_the_time_of_its_acknowledgement(delayline, sack, capsys):
+def test_a_row_has_the_time_of_its_acknowledgement(twenty_ms, sack, capsys):
     """20 ms before the packet that makes it known; an idle socket's is known at the end only."""
-    settings(delayline, sack, 1)
+    settings(twenty_ms, sack, 1)
     try:
         # both ends stay open until all is over
-        with contextlib.ExitStack() as stack, watched(delayline) as seen:
-            one = stack.enter_context(talk.talk(delayline))
+        with contextlib.ExitStack() as stack, watched(twenty_ms) as seen:
+            one = stack.enter_context(talk.talk(twenty_ms))
             one.ping(20, gap_ms=3)
             one.drain()
     finally:
-        settings(delayline, 1, 1)
+        settings(twenty_ms, 1, 1)
     for end, flow in (("client", one.flow), ("server", one.back)):
         sender = rtts.Sender(seen.frames[end], flow)
         rows = rtts.rows_of(seen.rows, flow)
