@@ -141,7 +141,39 @@ skip_live() { # PATHS
 
 suite_golden() { pytest_in golden 120; }
 
-suite_live() { pytest_in live "${LIVE_SECONDS:-480}"; }
+suite_live() { pytest_in live "${LIVE_SECONDS:-600}"; }
+
+# --- vm: live tests in guests with other kernels ---------------------------------------------------
+
+# No root is needed for a guest, but what it ran would be in the way of a later run without.
+suite_vm() {
+	local name report status
+	have tests/vm/kernels.txt || return 0
+	begin
+	"${user[@]}" mkdir -p -- "$results"
+	if ! command -v apt-get >/dev/null; then
+		account vm $'0 0 1\nskipped all of them: the kernels and programs of the guests are Debian\'s'
+		return
+	fi
+	PYTHONDONTWRITEBYTECODE=1 timeout --foreground -k 20 -s INT "$((${VM_SECONDS:-480} + 120))" \
+		/usr/bin/python3 "$root/tests/vm/run.py" --build "$root/build" \
+		--seconds "${VM_SECONDS:-480}" "${vm_args[@]}"
+	status=$?
+	# They run side by side: each line has the time that all of them took.
+	while read -r name _; do
+		[[ $name == [0-9]* ]] || continue
+		report='0 0 0'
+		if [[ -s $results/vm-$name.xml ]]; then
+			report=$(testlog junit "$results/vm-$name.xml")
+		elif [[ ! -e $results/vm-$name.why ]]; then
+			((status == 0)) && continue # not asked for
+			echo "no word of it: status $status" >"$results/vm-$name.why"
+		fi
+		[[ ! -e $results/vm-$name.why ]] ||
+			report=$(add_failure "$report" "guest: $(<"$results/vm-$name.why")")
+		account "vm $name" "$report"
+	done <"$root/tests/vm/kernels.txt"
+}
 
 # --- fuzz ----------------------------------------------------------------------------------------
 
@@ -199,13 +231,13 @@ suite_fuzz() {
 
 test_main() {
 	local suites=() word suite needs='lint'
-	pytest_args=() pytest_paths=()
+	pytest_args=() pytest_paths=() vm_args=()
 	while (($#)); do
 		word=$1
 		shift
 		case $word in
 		unit) suites+=(unit asan) ;;
-		asan | golden | live | fuzz | lint) suites+=("$word") ;;
+		asan | golden | live | vm | fuzz | lint) suites+=("$word") ;;
 		tests/golden/* | tests/live/*)
 			pytest_paths+=("$word")
 			word=${word#tests/}
@@ -217,14 +249,15 @@ test_main() {
 			shift
 			((${#suites[@]})) || suites=(golden live)
 			;;
+		--all | --kernel=*) vm_args+=("$word") ;;
 		-*) pytest_args+=("$word") ;;
 		*)
-			say "unknown suite \"$word\": unit asan golden live fuzz lint"
+			say "unknown suite \"$word\": unit asan golden live vm fuzz lint"
 			exit 2
 			;;
 		esac
 	done
-	((${#suites[@]})) || suites=(unit asan golden live fuzz lint)
+	((${#suites[@]})) || suites=(unit asan golden live vm fuzz lint)
 	mapfile -t suites < <(printf '%s\n' "${suites[@]}" | awk '!seen[$0]++')
 
 	[[ ${suites[*]} == lint ]] || needs='test'

@@ -88,25 +88,32 @@ def test_timed_out(tracer, routed, family):
     assert row["latency_us"] > result.latency_us - 5000
 
 
+@pytest.fixture
+def new_router():
+    """A router tells each host but of one error a second, after the first few (ip_error())."""
+    with paths.routed(delay=(5, 5)) as path:
+        yield path
+
+
 @pytest.mark.parametrize("route, outcome, error", [
     ("unreachable", "host_unreachable", "EHOSTUNREACH"),
     ("prohibit", "host_unreachable", "EHOSTUNREACH"),
 ])
-def test_icmp_unreachable_v4(tracer, routed, route, outcome, error):
+def test_icmp_unreachable_v4(tracer, new_router, route, outcome, error):
     """ICMP errors from a router end an attempt of a socket that is not locked just then."""
-    routed.router.ip("route", "add", route, "192.0.2.0/24")
+    new_router.router.ip("route", "add", route, "192.0.2.0/24")
     try:
-        result = traffic.connect_once(routed.client, "192.0.2.1", 80)
+        result = traffic.connect_once(new_router.client, "192.0.2.1", 80)
     finally:
-        routed.router.ip("route", "del", route, "192.0.2.0/24")
+        new_router.router.ip("route", "del", route, "192.0.2.0/24")
     assert result.error == error
     row = row_of(tracer, result, outcome=outcome, error=error, syn_retransmits=0)
     assert 10000 <= row["latency_us"] <= result.latency_us
 
 
-def test_icmp_network_unreachable(tracer, routed):
+def test_icmp_network_unreachable(tracer, new_router):
     """A router without any route says: network unreachable."""
-    result = traffic.connect_once(routed.client, "203.0.113.1", 80)
+    result = traffic.connect_once(new_router.client, "203.0.113.1", 80)
     assert result.error == "ENETUNREACH"
     row = row_of(tracer, result, outcome="network_unreachable", error="ENETUNREACH",
                  syn_retransmits=0)
