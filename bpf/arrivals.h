@@ -66,8 +66,8 @@ static __always_inline struct sock_state *pickup_state(struct sock *sk, struct t
 		if (sk->sk_receive_queue.qlen && !bpf_core_read(&seq, sizeof(seq), &skb->cb) &&
 		    after(first, seq))
 			first = seq;
-		else if (reading && tp->bytes_received)
-			gone = true;
+		else if (reading && tp->bytes_received > (__u32)(tp->rcv_nxt - tp->copied_seq))
+			gone = true; /* and it was no peek: something has been taken */
 		pickup_judge(st, tp, first);
 		/* Nobody has told of its arrival: that was before us. */
 		if (gone && st->pick & PICK_WANTED && !owner_filtered())

@@ -155,9 +155,9 @@ suite_vm() {
 		account vm $'0 0 1\nskipped all of them: the kernels and programs of the guests are Debian\'s'
 		return
 	fi
-	PYTHONDONTWRITEBYTECODE=1 timeout --foreground -k 20 -s INT "$((${VM_SECONDS:-480} + 120))" \
+	PYTHONDONTWRITEBYTECODE=1 timeout --foreground -k 20 -s INT "$((${VM_SECONDS:-1200} + 120))" \
 		/usr/bin/python3 "$root/tests/vm/run.py" --build "$root/build" \
-		--seconds "${VM_SECONDS:-480}" "${vm_args[@]}"
+		--seconds "${VM_SECONDS:-1200}" "${vm_args[@]}"
 	status=$?
 	# They run side by side: each line has the time that all of them took.
 	while read -r name _; do

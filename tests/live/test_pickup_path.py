@@ -138,6 +138,7 @@ def test_after_a_reset(any_path):
 def test_backlog(any_path, wanted):
     """What comes while the socket is locked has come then, not when TCP looks at it."""
     with Pickups(any_path) as seen, reader.pair(any_path) as (_, rcv):
+        rcv.skmem()  # the first time, the kernel loads modules for it, for longer than all this
         try:
             run = rcv.begin([(0, 100), (20, 200), (25, 300), (30, 400)],
                             [(there(any_path, 10), "fault+60", wanted),

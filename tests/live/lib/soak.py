@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import select
 import subprocess
 import tempfile
@@ -213,7 +214,8 @@ class Watched:
 
     def stop(self):
         """Its status must be 0, and everything it wrote has been taken."""
-        done = self.tracer.stop(timeout=60)
+        # Whoever runs this in the background may have SIGINT ignored.
+        done = self.tracer.stop(signal.SIGTERM, timeout=60)
         self.pipe.join()
         assert done.status == 0, done
         assert self.summary, f"{self.name} wrote no summary: {done.stderr}"
@@ -223,7 +225,7 @@ class Watched:
     def kill(self):
         """However it is, it ends."""
         if self.tracer:
-            self.tracer.stop()
+            self.tracer.stop(signal.SIGTERM)
         self._remove_group()
 
     def _remove_group(self):
