@@ -62,7 +62,10 @@ def verified(pid):
     """{id: instructions that the verifier went through} of the programs a process holds."""
     found = {}
     for fd in os.listdir(f"/proc/{pid}/fdinfo"):
-        text = pathlib.Path(f"/proc/{pid}/fdinfo/{fd}").read_text(encoding="ascii")
+        try:
+            text = pathlib.Path(f"/proc/{pid}/fdinfo/{fd}").read_text(encoding="ascii")
+        except FileNotFoundError:  # a file that it has closed meanwhile; programs stay
+            continue
         fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         if "verified_insns" in fields and "link_id" not in fields:
             found[int(fields["prog_id"])] = int(fields["verified_insns"])

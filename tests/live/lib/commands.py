@@ -189,8 +189,11 @@ def bpf_objects(pid):
     """What of BPF a process holds: {("prog", id), …}, of programs, maps and links."""
     found = set()
     for fd in os.listdir(f"/proc/{pid}/fdinfo"):
-        with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file if ":" in line)
+        try:
+            with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
+                fields = dict(line.split(":", 1) for line in file if ":" in line)
+        except FileNotFoundError:  # closed meanwhile
+            continue
         for kind in ("link", "prog", "map"):  # a link's has the program, too
             if f"{kind}_id" in fields:
                 found.add((kind, int(fields[f"{kind}_id"])))
