@@ -145,6 +145,18 @@ suite_live() { pytest_in live "${LIVE_SECONDS:-600}"; }
 
 # --- vm: live tests in guests with other kernels ---------------------------------------------------
 
+# What runs them has to say so when one hangs or dies.
+vm_runner() {
+	local xml=$results/vm-runner.xml report
+	rm -f -- "$xml"
+	TCPLAT_BUILD=$root/build PYTHONDONTWRITEBYTECODE=1 timeout --foreground -k 20 -s INT 600 \
+		/usr/bin/python3 -m pytest -p no:cacheprovider -q --no-header --tb=short \
+		--junitxml="$xml" "$root/tests/vm/test_guest.py"
+	[[ -s $xml ]] && report=$(testlog junit "$xml") || report=$'0 1 0\nfailed it did not run'
+	account 'vm runner' "$report"
+	begin
+}
+
 # No root is needed for a guest, but what it ran would be in the way of a later run without.
 suite_vm() {
 	local name report status
@@ -155,6 +167,8 @@ suite_vm() {
 		account vm $'0 0 1\nskipped all of them: the kernels and programs of the guests are Debian\'s'
 		return
 	fi
+	rm -f -- "$results"/vm-*.xml "$results"/vm-*.why
+	vm_runner
 	PYTHONDONTWRITEBYTECODE=1 timeout --foreground -k 20 -s INT "$((${VM_SECONDS:-1200} + 120))" \
 		/usr/bin/python3 "$root/tests/vm/run.py" --build "$root/build" \
 		--seconds "${VM_SECONDS:-1200}" "${vm_args[@]}"
@@ -211,7 +225,7 @@ suite_fuzz() {
 	"${user[@]}" mkdir -- "$root/build-fuzz/run"
 	for program in "${targets[@]}"; do
 		while (($(jobs -pr | wc -l) >= cpus)); do wait -n; done
-		fuzz_one "$root/build-fuzz/$program" "${FUZZ_SECONDS:-30}" &
+		fuzz_one "$root/build-fuzz/$program" "${FUZZ_SECONDS:-20}" &
 	done
 	wait
 	for program in "${targets[@]}"; do
