@@ -159,7 +159,7 @@ vm_runner() {
 
 # No root is needed for a guest, but what it ran would be in the way of a later run without.
 suite_vm() {
-	local name report status
+	local name report status limit=1200
 	have tests/vm/kernels.txt || return 0
 	begin
 	"${user[@]}" mkdir -p -- "$results"
@@ -167,11 +167,11 @@ suite_vm() {
 		account vm $'0 0 1\nskipped all of them: the kernels and programs of the guests are Debian\'s'
 		return
 	fi
-	rm -f -- "$results"/vm-*.xml "$results"/vm-*.why
 	vm_runner
-	PYTHONDONTWRITEBYTECODE=1 timeout --foreground -k 20 -s INT "$((${VM_SECONDS:-1200} + 120))" \
+	[[ " ${vm_args[*]} " == *' --all '* ]] && limit=5400
+	PYTHONDONTWRITEBYTECODE=1 timeout --foreground -k 20 -s INT "$((${VM_SECONDS:-$limit} + 120))" \
 		/usr/bin/python3 "$root/tests/vm/run.py" --build "$root/build" \
-		--seconds "${VM_SECONDS:-1200}" "${vm_args[@]}"
+		--seconds "${VM_SECONDS:-$limit}" "${vm_args[@]}"
 	status=$?
 	# They run side by side: each line has the time that all of them took.
 	while read -r name _; do

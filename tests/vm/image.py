@@ -108,8 +108,8 @@ def base(cache, extra=()):
             (tree / "usr" / name).mkdir(parents=True)
             (tree / name).symlink_to(f"usr/{name}")
         _copy(_files(packages), tree)
-        for name in ("proc", "sys", "dev", "run", "tmp", "root", "tcplat", "guest", "results", "usr/lib/modules",
-                                         "var/log/nginx", "var/lib/nginx", "etc/alternatives"):
+        for name in ("proc", "sys", "dev", "run", "tmp", "root", "tcplat", "results",
+                     "usr/lib/modules", "var/log/nginx", "var/lib/nginx", "etc/alternatives"):
             (tree / name).mkdir(parents=True, exist_ok=True)
         for name, text in _ETC.items():
             (tree / "etc" / name).write_text(text)

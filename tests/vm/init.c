@@ -50,15 +50,14 @@ static void load_modules(void)
 }
 
 /* The driver finds its disks a moment after it was loaded. */
-static void mount_root(void)
+static void mount_disk(const char *disk, const char *where)
 {
 	for (int i = 0; i < 1000; i++) {
-		if (!mount("/dev/vda", "/root", "ext4", 0, NULL) &&
-		    !mount("/dev/vdb", "/root/tcplat", "ext4", 0, NULL))
+		if (!mount(disk, where, "ext4", 0, NULL))
 			return;
 		usleep(10000);
 	}
-	stop("/dev/vda");
+	stop(disk);
 }
 
 int main(void)
@@ -75,7 +74,8 @@ int main(void)
 	for (int fd = 0; console >= 0 && fd < 3; fd++)
 		dup2(console, fd);
 	load_modules();
-	mount_root();
+	mount_disk("/dev/vda", "/root");
+	mount_disk("/dev/vdb", "/root/tcplat");
 	if (mount("/dev", "/root/dev", NULL, MS_MOVE, NULL) || chdir("/root") ||
 	    mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
 		stop("/root");

@@ -37,8 +37,6 @@ def pytest_command(words):
 def run_one(name, args):
     out = args.results / f"vm-{name}"
     shutil.rmtree(out, ignore_errors=True)
-    for suffix in ("xml", "why"):
-        (args.results / f"vm-{name}.{suffix}").unlink(missing_ok=True)
     show = (lambda line: say(name, line)) if args.verbose else None
     try:
         one = kernel.get(name, args.cache)
@@ -80,7 +78,6 @@ def main():
     args, args.pytest = p.parse_known_args()
     if args.all:
         args.pytest.append("tests/live")
-        args.seconds = max(args.seconds, 5400)
     args.results = args.results or args.build / "results"
     args.results.mkdir(parents=True, exist_ok=True)
     args.cache = args.build / "vm"
@@ -88,6 +85,9 @@ def main():
     names = args.kernel or list(kernel.listed())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: os._exit(128 + number))  # the guests end with us
+    for name in kernel.listed():  # also of those that are not asked for this time
+        for suffix in ("xml", "why"):
+            (args.results / f"vm-{name}.{suffix}").unlink(missing_ok=True)
     guest.sweep(args.cache)
     image.base(args.cache)  # before they run side by side
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
