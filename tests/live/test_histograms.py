@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import itertools
 import math
+import os
 import re
 import threading
 import time
@@ -275,3 +276,24 @@ def test_only_latencies_from_a_minimum(loopback, delayline):
     assert summary["events"] == 1
     assert histogram["count"] == 1 and close_to(histogram["max_us"], row["latency_us"])
     assert histogram["p50_us"] == histogram["min_us"] == histogram["sum_us"]
+
+
+def ring_size(*words):
+    """Of the ring buffer (BPF_MAP_TYPE_RINGBUF is 27) of a tracer, in bytes."""
+    with Tracer("connect", "--json", *words) as t:
+        found = []
+        for fd in os.listdir(f"/proc/{t.pid}/fdinfo"):
+            with contextlib.suppress(FileNotFoundError), \
+                    open(f"/proc/{t.pid}/fdinfo/{fd}", encoding="ascii") as file:
+                fields = dict(line.split(":", 1) for line in file if ":" in line)
+                if int(fields.get("map_type", 0)) == 27:
+                    found.append(int(fields["max_entries"]))
+        t.stop()
+    (size,) = found
+    return size
+
+
+def test_rows_alone_need_a_ring_buffer():
+    """It is memory of the tracer's from the start, twice its size."""
+    assert ring_size() == 4 << 20
+    assert ring_size("--hist") == os.sysconf("SC_PAGESIZE")
