@@ -11,7 +11,7 @@ import lib
 import peers_bpf
 import soak
 
-soak.library()  # from here on there is a package "live", the library of the live tests
+soak.library()  # so that what the live tests share can be imported
 
 THEIRS = "/usr/sbin/"
 OURS = lib.BUILD + "/"
