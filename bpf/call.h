@@ -127,7 +127,7 @@ static __always_inline void call_refused(struct task_struct *task, struct task_s
 	id = bpf_get_current_pid_tgid();
 	c.ev.pid = id >> 32;
 	c.ev.tid = (__u32)id;
-	c.ev.cgroup_id = bpf_get_current_cgroup_id();
+	c.ev.cgroup_id = group_of_current();
 	c.ev.time_ns = bpf_ktime_get_ns();
 	c.latency_ns = c.ev.time_ns - ts->call_ns;
 	c.syn_retransmits = TCPLAT_RETRANS_NONE;

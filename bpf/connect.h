@@ -22,8 +22,9 @@ static __always_inline void connect_deliver(struct tcplat_connect_event *c)
 		emit(&c->ev, sizeof(*c), c->ev.time_ns);
 		return;
 	}
-	tcplat_hist_key_of(&key, &c->ev, &cfg, c->outcome);
-	hist_add(&key, c->latency_ns);
+	hist_key_of(&key, &c->ev, c->outcome);
+	hist_count(hist_find(&key), c->latency_ns, HIST_AMONG,
+		   c->syn_retransmits > 0 ? c->syn_retransmits : 0);
 }
 
 /* A struct without padding, but every field is set by hand where it differs. */
@@ -93,7 +94,7 @@ static __always_inline void connect_start(struct sock *sk, int copy)
 	id = bpf_get_current_pid_tgid();
 	st->pid = id >> 32;
 	st->tid = (__u32)id;
-	st->cgroup_id = bpf_get_current_cgroup_id();
+	st->cgroup_id = group_of_current();
 	count(TCPLAT_CNT_STARTED);
 	st->start_ns = bpf_ktime_get_ns();
 }

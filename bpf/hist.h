@@ -3,6 +3,7 @@
 #ifndef TCPLAT_BPF_HIST_H
 #define TCPLAT_BPF_HIST_H
 
+#include "ports.h"
 #include "state.h"
 #include "tcplat/key.h"
 
@@ -22,15 +23,15 @@ struct {
 	__type(value, __u32);
 } hist_index SEC(".maps");
 
-/* Slots whose key another CPU inserted first; handed out again. */
+/* Slots whose key another CPU inserted first, or was retired; handed out again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK);
-	__uint(max_entries, 64);
+	__uint(max_entries, 64); /* more where keys are retired, set before loading */
 	__type(value, __u32);
 } hist_spare SEC(".maps");
 
-/* Keys that stand for all the others find room always: one for each kind and outcome. */
-#define REST_KEYS (TCPLAT_NR_KINDS + TCPLAT_NR_OUTCOMES)
+/* Keys that stand for all the others find room always: of each kind, outcome and part. */
+#define REST_KEYS (TCPLAT_NR_KINDS + TCPLAT_NR_OUTCOMES + TCPLAT_NR_PARTS)
 
 static __always_inline __u32 hist_room(void)
 {
@@ -62,8 +63,7 @@ static __always_inline bool hist_new_slot(const struct tcplat_hist_key *key, __u
 		*slot = *have;
 		return true;
 	}
-	/* Readers look at a slot only once this is set: the key is complete. */
-	__sync_fetch_and_add(&s->used, 1);
+	__sync_lock_test_and_set(&s->used, TCPLAT_SLOT_LIVE);
 	*slot = idx;
 	return true;
 }
@@ -114,6 +114,7 @@ __noinline __u32 hist_find(const struct tcplat_hist_key *key)
 	__builtin_memset(&copy, 0, sizeof(copy));
 	copy.kind = key->kind;
 	copy.outcome = key->outcome;
+	copy.part = key->part;
 	copy.rest = 1;
 	have = bpf_map_lookup_elem(&hist_index, &copy);
 	if (have)
@@ -142,8 +143,11 @@ enum hist_how {
 	HIST_AMONG,
 };
 
-/* slot: as from hist_find(). Where there is none, the value is counted as lost. */
-__noinline int hist_count(__u32 slot, __u64 ns, __u32 how)
+/*
+ * slot: as from hist_find(). Where there is none, the value is counted as lost.
+ * beside: as in struct tcplat_hist_slot.
+ */
+__noinline int hist_count(__u32 slot, __u64 ns, __u32 how, __u32 beside)
 {
 	__u32 cpu = bpf_get_smp_processor_id(), bucket;
 	struct tcplat_hist_slot *s = NULL;
@@ -162,6 +166,9 @@ __noinline int hist_count(__u32 slot, __u64 ns, __u32 how)
 	if (how == HIST_ALONE && slot <= cfg.hist_hot && cpu < cfg.hist_cpus) {
 		s->counts[bucket]++;
 		s->sum_ns += ns;
+		/* Those of segments sent again are counted by another program, beside this. */
+		if (beside)
+			s->beside += beside;
 		if (s->inv_min_ns < ~ns)
 			s->inv_min_ns = ~ns;
 		if (s->max_ns < ns)
@@ -170,6 +177,8 @@ __noinline int hist_count(__u32 slot, __u64 ns, __u32 how)
 	}
 	__sync_fetch_and_add(&s->counts[bucket], 1);
 	__sync_fetch_and_add(&s->sum_ns, ns);
+	if (beside)
+		__sync_fetch_and_add(&s->beside, beside);
 	raise_to(&s->inv_min_ns, ~ns);
 	raise_to(&s->max_ns, ns);
 	return 0;
@@ -184,12 +193,19 @@ static __always_inline void hist_retransmitted(__u32 slot, __u32 segments)
 	if (slot)
 		s = hist_at(tcplat_hist_cell(&cfg, hist_epoch & 1, slot - 1, cpu));
 	if (s)
-		__sync_fetch_and_add(&s->retransmits, segments);
+		__sync_fetch_and_add(&s->beside, segments);
 }
 
-static __always_inline void hist_add(const struct tcplat_hist_key *key, __u64 ns)
+static __always_inline void hist_key_of(struct tcplat_hist_key *key, const struct tcplat_event *e,
+					__u8 outcome)
 {
-	hist_count(hist_find(key), ns, HIST_AMONG);
+	tcplat_hist_key_of(key, e, &cfg, outcome);
+	if (!cfg.few_ports)
+		return;
+	if (!ports_listens(key->lport))
+		key->lport = 0;
+	if (key->rport >= cfg.ephemeral)
+		key->rport = 0;
 }
 
 #endif /* TCPLAT_BPF_HIST_H */

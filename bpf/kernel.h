@@ -224,7 +224,19 @@ struct cgroup {
 	struct cgroup *ancestors[];
 };
 
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+/* The values are this kernel's, by relocation; there may be none. */
+enum cgroup_subsys_id {
+	cpu_cgrp_id,
+	memory_cgrp_id,
+	pids_cgrp_id,
+};
+
 struct css_set {
+	struct cgroup_subsys_state *subsys[3];
 	struct cgroup *dfl_cgrp; /* of the cgroup v2 hierarchy */
 };
 

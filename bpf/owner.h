@@ -9,6 +9,7 @@
 #define TCPLAT_BPF_OWNER_H
 
 #include "filter.h"
+#include "ports.h"
 #include "where.h"
 
 /* current has it. */
@@ -24,7 +25,7 @@ static __always_inline void owner_note(struct sock_state *st)
 	/* A worker of io_uring has a name of its own. */
 	if (task->flags & PF_IO_WORKER)
 		BPF_CORE_READ_INTO(&st->comm, task, group_leader, comm);
-	st->cgroup_id = bpf_get_current_cgroup_id();
+	st->cgroup_id = group_of_current();
 	if (cfg.filter.descendants)
 		ts = bpf_task_storage_get(&tasks, task, NULL, 0);
 	st->flags &= ~ST_MINE;
@@ -84,6 +85,9 @@ static __always_inline int owner_found(struct bpf_iter__task_file *ctx)
 	sk = socket->sk;
 	if (!sk || sk->sk_protocol != IPPROTO_TCP || sk->__sk_common.skc_state == TCP_CLOSE)
 		return 0;
+	ports_state_change(sk, TCP_CLOSE, sk->__sk_common.skc_state);
+	if (!cfg.owners)
+		return 0;
 	st = sock_state_of(sk);
 	if (!st) {
 		count(TCPLAT_LOST_NO_STATE);
@@ -94,7 +98,7 @@ static __always_inline int owner_found(struct bpf_iter__task_file *ctx)
 	st->pid = task->tgid;
 	st->tid = task->pid;
 	comm_of(st->comm, task);
-	st->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	st->cgroup_id = group_of(task);
 	st->flags |= ST_OWNED;
 	if (task_wanted(task, st))
 		st->flags |= ST_MINE;

@@ -45,7 +45,7 @@ static __always_inline void pickup_parts(struct tcplat_pickup_event *p)
 	__u64 parts[] = { 0, p->wake_ns, p->runq_ns, p->latency_ns - p->wake_ns - p->runq_ns };
 	struct tcplat_hist_key key;
 
-	tcplat_hist_key_of(&key, &p->ev, &cfg, 0);
+	hist_key_of(&key, &p->ev, 0);
 	for (int i = TCPLAT_PART_WAKE; i < TCPLAT_NR_PARTS; i++) {
 		__u32 slot;
 
@@ -53,7 +53,7 @@ static __always_inline void pickup_parts(struct tcplat_pickup_event *p)
 		slot = hist_find(&key);
 		/* One that has no room is counted once, as a whole. */
 		if (slot)
-			hist_count(slot, parts[i], HIST_ALONE);
+			hist_count(slot, parts[i], HIST_ALONE, 0);
 	}
 }
 
@@ -67,7 +67,7 @@ static __always_inline void pickup_deliver(struct pickup_read *x)
 		emit(&p->ev, cfg.split ? sizeof(*p) : TCPLAT_PICKUP_PLAIN, p->ev.time_ns);
 		return;
 	}
-	hist_count(x->said->slot, p->latency_ns, HIST_ALONE);
+	hist_count(x->said->slot, p->latency_ns, HIST_ALONE, p->bytes);
 	if (cfg.split)
 		pickup_parts(p);
 }
@@ -95,7 +95,7 @@ static __always_inline bool pickup_reader(struct pickup_read *x)
 	if (task->flags & PF_IO_WORKER)
 		BPF_CORE_READ_INTO(&e->comm, task, group_leader, comm);
 	if (cfg.output == TCPLAT_OUT_ROWS || cfg.by & TCPLAT_KEY_CGROUP)
-		e->cgroup_id = bpf_get_current_cgroup_id();
+		e->cgroup_id = group_of_current();
 	if (cfg.split || cfg.filter.descendants)
 		x->ts = bpf_task_storage_get(&tasks, task, NULL, 0);
 	return owner_wanted(task, x->ts, e->comm);
@@ -121,18 +121,22 @@ static __noinline __u32 pickup_slot(struct pickup_read *x, struct tcp_sock *tp)
 	struct sock_state *st = x->st;
 	struct tcplat_hist_slot *s;
 	struct tcplat_hist_key key;
+	__u32 slot;
 
-	if (st->slot) {
-		s = hist_at(st->slot - 1);
+	/* Once: it may be taken from us in between, see sweep.h. */
+	slot = *(volatile __u32 *)&st->slot;
+	if (slot) {
+		s = hist_at(slot - 1);
 		if (s && same_reader(&s->key, &x->said->p.ev))
-			return st->slot;
+			return slot;
 	}
 	if (!ends_of(&x->said->p.ev, tp))
 		return 0;
 	x->said->p.ev.netns = st->netns;
-	tcplat_hist_key_of(&key, &x->said->p.ev, &cfg, 0);
-	st->slot = hist_find(&key);
-	return st->slot;
+	hist_key_of(&key, &x->said->p.ev, 0);
+	slot = hist_find(&key);
+	st->slot = slot;
+	return slot;
 }
 
 /* Taken out of the queue, stamp and all. */

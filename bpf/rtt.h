@@ -38,11 +38,13 @@ static __noinline __u32 rtt_slot(struct tcp_sock *tp, struct sock_state *st)
 {
 	struct tcplat_event e = {};
 	struct tcplat_hist_key key;
+	__u32 slot;
 
 	rtt_event_of(&e, st, tp);
-	tcplat_hist_key_of(&key, &e, &cfg, 0);
-	st->rtt_slot = hist_find(&key);
-	return st->rtt_slot;
+	hist_key_of(&key, &e, 0);
+	slot = hist_find(&key);
+	st->rtt_slot = slot;
+	return slot;
 }
 
 /*
@@ -95,7 +97,7 @@ static __always_inline void rtt_deliver(struct tcp_sock *tp, struct sock_state *
 	if (cfg.output == TCPLAT_OUT_ROWS)
 		rtt_row(tp, st, ns, handshake);
 	else
-		hist_count(st->rtt_slot ?: rtt_slot(tp, st), ns, how);
+		hist_count(st->rtt_slot ?: rtt_slot(tp, st), ns, how, 0);
 }
 
 /* An accepted connection's handshake waits for the one who reads from it. */
@@ -474,6 +476,7 @@ static __always_inline int rtt_collect(struct bpf_iter__bpf_sk_storage_map *ctx)
 
 	if (!sk || !ctx->value)
 		return 0;
+	sockets_seen++;
 	tp = bpf_skc_to_tcp_sock(sk);
 	st = tp ? bpf_sk_storage_get(&sockets, sk, NULL, 0) : NULL;
 	if (!st || !(st->flags & ST_RTT))

@@ -29,6 +29,7 @@ __u64 clock_checked_ns; /* the clock had not been set yet */
 __u32 takers;
 /* A pass over the sockets looks at them too, beside the packets. */
 __u32 collecting;
+__u64 sockets_seen; /* by these passes */
 
 static __always_inline void count(enum tcplat_counter c)
 {

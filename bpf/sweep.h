@@ -45,6 +45,36 @@ static __always_inline int mark_unseen(struct bpf_iter__task_file *ctx)
 }
 
 /*
+ * Slots whose keys are retired are found no more, but sockets remember them; and those
+ * without room may have some now. A program that holds what is taken away here has
+ * returned before the slot is used again, see engine_retire().
+ */
+static __always_inline void forget_slot(__u32 *place)
+{
+	__u32 slot = *(volatile __u32 *)place;
+	struct tcplat_hist_slot *s;
+
+	if (!slot)
+		return;
+	s = hist_at(slot - 1);
+	if (s && (s->used == TCPLAT_SLOT_RETIRED || s->key.rest))
+		__sync_val_compare_and_swap(place, slot, 0);
+}
+
+static __always_inline int forget_slots(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock_state *st = NULL;
+
+	if (ctx->sk && ctx->value)
+		st = bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0);
+	if (!st)
+		return 0;
+	forget_slot(&st->rtt_slot);
+	forget_slot(&st->slot);
+	return 0;
+}
+
+/*
  * Twice at the end. While the hooks still run: a socket that is established,
  * with its attempt pending, is one whose end they missed, for a hook runs
  * before the state is stored. Once they have stopped: what is still open.

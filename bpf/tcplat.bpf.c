@@ -27,6 +27,7 @@ int BPF_PROG(state_change_1, struct sock *sk, int oldstate, int newstate)
 	struct sk_buff *newest = cfg.pickup ? sk->sk_receive_queue.prev : NULL;
 
 	twice_first(sk, newstate);
+	ports_state_change(sk, oldstate, newstate);
 	connect_state_change(sk, oldstate, newstate, 1);
 	rtt_state_change(sk, oldstate, newstate);
 	pickup_state_change(sk, newest, oldstate, newstate);
@@ -38,6 +39,7 @@ int BPF_PROG(state_change_2, struct sock *sk, int oldstate, int newstate)
 {
 	if (twice_seen(sk, newstate))
 		return 0;
+	ports_state_change(sk, oldstate, newstate);
 	connect_state_change(sk, oldstate, newstate, 2);
 	return rtt_state_change(sk, oldstate, newstate);
 }
@@ -165,6 +167,12 @@ SEC("iter/bpf_sk_storage_map")
 int collect(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	return rtt_collect(ctx);
+}
+
+SEC("iter/bpf_sk_storage_map")
+int forget(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	return forget_slots(ctx);
 }
 
 SEC("iter/bpf_sk_storage_map")

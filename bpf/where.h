@@ -37,6 +37,43 @@ static __always_inline bool is_v4_mapped(const __u8 a[16])
 		__builtin_memcpy((to), w, sizeof(w));                            \
 	})
 
+/* In a hierarchy of version 1; its subsystem may not be in this kernel. */
+#define group_in(task, id)                                                            \
+	(bpf_core_enum_value_exists(enum cgroup_subsys_id, id) ?                      \
+		 group_of_css(task, bpf_core_enum_value(enum cgroup_subsys_id, id)) : \
+		 0)
+
+static __always_inline __u64 group_of_css(struct task_struct *task, __u32 subsystem)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct cgroup_subsys_state **all = set->subsys, *css = NULL;
+
+	bpf_probe_read_kernel(&css, sizeof(css), all + subsystem);
+	return css ? BPF_CORE_READ(css, cgroup, kn, id) : 0;
+}
+
+/* The id of its cgroup, as the hierarchy that was chosen has it. */
+static __always_inline __u64 group_of(struct task_struct *task)
+{
+	switch (cfg.groups) {
+	case TCPLAT_GROUPS_V1_MEMORY:
+		return group_in(task, memory_cgrp_id);
+	case TCPLAT_GROUPS_V1_PIDS:
+		return group_in(task, pids_cgrp_id);
+	case TCPLAT_GROUPS_V1_CPU:
+		return group_in(task, cpu_cgrp_id);
+	default:
+		return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	}
+}
+
+static __always_inline __u64 group_of_current(void)
+{
+	if (cfg.groups == TCPLAT_GROUPS_V2)
+		return bpf_get_current_cgroup_id();
+	return group_of(bpf_get_current_task_btf());
+}
+
 /* All but the namespace. Returns false for a socket that is neither IPv4 nor IPv6. */
 static __always_inline bool ends_of(struct tcplat_event *e, struct tcp_sock *tp)
 {

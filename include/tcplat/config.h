@@ -65,6 +65,14 @@ enum tcplat_output {
 	TCPLAT_OUT_HIST,
 };
 
+/* The hierarchy whose ids cgroups have. */
+enum tcplat_groups {
+	TCPLAT_GROUPS_V2,
+	TCPLAT_GROUPS_V1_MEMORY,
+	TCPLAT_GROUPS_V1_PIDS,
+	TCPLAT_GROUPS_V1_CPU,
+};
+
 /* What an address is cut to before it becomes a key. */
 struct tcplat_prefix {
 	__u64 mask[2][2]; /* network byte order, for IPv4 (as mapped) and IPv6 */
@@ -95,7 +103,10 @@ struct tcplat_config {
 	__u8 owners;	  /* the owner of every socket is kept: rtt is asked about it */
 	__u8 rest;	  /* keys without room count together, in one for each kind */
 	__u8 retrans_err; /* this kernel's tcp_retransmit_skb says whether it failed */
-	__u8 pad[5];
+	__u8 groups;	  /* enum tcplat_groups */
+	__u8 few_ports;	  /* as keys, only ports that listen here, and remote ones of services */
+	__u8 pad;
+	__u16 ephemeral; /* with few_ports: remote ports from here on are no service's */
 	struct tcplat_prefix laddr, raddr; /* of the keys of these names */
 };
 

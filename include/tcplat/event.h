@@ -163,6 +163,13 @@ struct tcplat_hist_key {
 	__u8 rest; /* stands for all keys that found no room */
 };
 
+/* What a slot is in, as its `used` says. */
+enum tcplat_slot {
+	TCPLAT_SLOT_FREE,
+	TCPLAT_SLOT_LIVE,    /* set once the key is complete */
+	TCPLAT_SLOT_RETIRED, /* no key leads to it any more, but programs may still hold it */
+};
+
 /*
  * What one key counted. Intervals alternate between two halves of the table:
  * the programs write the half that the epoch names, user space reads and clears
@@ -172,11 +179,11 @@ struct tcplat_hist_key {
  */
 struct tcplat_hist_slot {
 	struct tcplat_hist_key key;
-	__u64 used; /* set once the key is complete */
+	__u64 used; /* enum tcplat_slot */
 	__u64 sum_ns;
 	__u64 inv_min_ns; /* ~minimum, so that 0 is "none" and it only grows */
 	__u64 max_ns;
-	__u64 retransmits; /* segments sent again, where round trips are measured */
+	__u64 beside; /* SYNs sent again, bytes picked up, segments sent again */
 	__u64 counts[TCPLAT_HIST_BUCKETS];
 };
 

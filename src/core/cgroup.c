@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include "core/cleanup.h"
@@ -26,7 +27,7 @@ struct group {
 };
 
 struct cgroups {
-	int mount_fd; /* -1: no cgroup v2 */
+	int mount_fd; /* < 0: no cgroup v2 */
 	size_t mount_len;
 	void *cache; /* tsearch(3) tree of struct group */
 	unsigned cached;
@@ -35,18 +36,34 @@ struct cgroups {
 };
 
 /* In the hybrid layout v2 is mounted beside v1, so only the table knows where. */
-static bool find_mount(char *path, size_t size)
+int cgroup_root(const char *controller, char *path, size_t size)
 {
+	const unsigned magic = controller ? CGROUP_SUPER_MAGIC : CGROUP2_SUPER_MAGIC;
 	_cleanup_fclose_ FILE *f = setmntent("/proc/self/mounts", "re");
+	__u64 smallest = ~0ULL;
+	int root = -ENOTSUP;
 	struct mntent *m;
 
 	while (f && (m = getmntent(f))) {
-		if (strcmp(m->mnt_type, "cgroup2"))
+		_cleanup_close_ int fd = -1;
+		struct statfs fs;
+		struct stat st;
+
+		if (strcmp(m->mnt_type, controller ? "cgroup" : "cgroup2") ||
+		    (controller && !hasmntopt(m, controller)))
 			continue;
+		/* Not O_PATH: open_by_handle_at(2) does not take that. */
+		fd = open(m->mnt_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0 || fstat(fd, &st) || fstatfs(fd, &fs) || fs.f_type != magic ||
+		    st.st_ino >= smallest)
+			continue;
+		smallest = st.st_ino;
+		if (root >= 0)
+			close(root);
+		root = take_fd(&fd);
 		snprintf(path, size, "%s", m->mnt_dir);
-		return true;
 	}
-	return false;
+	return root;
 }
 
 struct cgroups *cgroups_new(void)
@@ -55,12 +72,8 @@ struct cgroups *cgroups_new(void)
 
 	if (!c)
 		return NULL;
-	c->mount_fd = -1;
-	if (find_mount(c->mount, sizeof(c->mount))) {
-		/* Not O_PATH: open_by_handle_at(2) does not take that. */
-		c->mount_fd = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		c->mount_len = strlen(c->mount);
-	}
+	c->mount_fd = cgroup_root(NULL, c->mount, sizeof(c->mount));
+	c->mount_len = strlen(c->mount);
 	return c;
 }
 
@@ -148,11 +161,12 @@ const char *cgroups_path(struct cgroups *c, __u64 id)
 int cgroup_open(const char *path)
 {
 	char mount[PATH_MAX], below[2 * PATH_MAX];
+	_cleanup_close_ int root = cgroup_root(NULL, mount, sizeof(mount));
 	struct statfs fs;
 	int fd, err;
 
-	if (!find_mount(mount, sizeof(mount)))
-		return -ENOTSUP;
+	if (root < 0)
+		return root;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	err = -errno;
 	if (fd >= 0 && !fstatfs(fd, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC)

@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* cgroup v2: where it is mounted, ids to paths and back. */
+/* Control groups: where they are mounted, ids of v2 to paths and back. */
 #ifndef TCPLAT_CORE_CGROUP_H
 #define TCPLAT_CORE_CGROUP_H
 
 #include <linux/types.h>
+#include <stddef.h>
+
+/*
+ * Opens the root directory of cgroup v2, or of the v1 hierarchy that has the controller,
+ * and says where that is. Of several mounts (a container has its own and may have the
+ * host's) the one that shows most: the smallest inode number, since parents are older.
+ * Returns a descriptor that the caller closes, or -ENOTSUP: none that can be opened.
+ */
+int cgroup_root(const char *controller, char *path, size_t size);
 
 struct cgroups;
 

@@ -18,8 +18,12 @@ void engine_free(struct engine *e)
 {
 	if (!e)
 		return;
+	for (int i = 0; i < e->n_iterators; i++)
+		bpf_link__destroy(e->iterators[i].link);
 	for (int i = e->n_links - 1; i >= 0; i--)
 		bpf_link__destroy(e->links[i]);
+	if (e->timing >= 0)
+		close(e->timing);
 	engine_clock_close(e);
 	ring_buffer__free(e->ring);
 	tcplat_bpf__destroy(e->skel);
@@ -70,23 +74,40 @@ static int attach_call(struct engine *e, struct bpf_program *prog, const char *n
 	return err;
 }
 
-int engine_run_iterator(struct bpf_program *prog, struct bpf_map *map)
+/* The link of an iterator, made at its first run. */
+static int iterator(struct engine *e, struct bpf_program *prog, struct bpf_map *map,
+		    struct bpf_link **link)
 {
 	union bpf_iter_link_info info = {};
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts);
-	struct bpf_link *link;
-	char buf[64];
-	int fd, err = 0;
-	ssize_t n;
 
+	for (int i = 0; i < e->n_iterators; i++)
+		if (e->iterators[i].prog == prog) {
+			*link = e->iterators[i].link;
+			return 0;
+		}
 	if (map) {
 		info.map.map_fd = (__u32)bpf_map__fd(map);
 		opts.link_info = &info;
 		opts.link_info_len = sizeof(info);
 	}
-	link = bpf_program__attach_iter(prog, &opts);
-	if (!link)
+	*link = bpf_program__attach_iter(prog, &opts);
+	if (!*link)
 		return -errno;
+	e->iterators[e->n_iterators].prog = prog;
+	e->iterators[e->n_iterators++].link = *link;
+	return 0;
+}
+
+int engine_iterate(struct engine *e, struct bpf_program *prog, struct bpf_map *map)
+{
+	struct bpf_link *link;
+	char buf[64];
+	int fd, err = iterator(e, prog, map, &link);
+	ssize_t n;
+
+	if (err)
+		return err;
 	fd = bpf_iter_create(bpf_link__fd(link));
 	if (fd < 0) {
 		err = -errno;
@@ -98,7 +119,6 @@ int engine_run_iterator(struct bpf_program *prog, struct bpf_map *map)
 			err = -errno;
 		close(fd);
 	}
-	bpf_link__destroy(link);
 	return err;
 }
 
@@ -152,18 +172,23 @@ int engine_attach(struct engine *e)
 				    strerror(-err));
 	}
 	if (bpf_program__autoload(e->skel->progs.baseline)) {
-		err = engine_run_iterator(e->skel->progs.baseline, NULL);
+		err = engine_iterate(e, e->skel->progs.baseline, NULL);
 		if (err)
 			log_warning("attempts begun before tracing may count as lost: %s",
 				    strerror(-err));
 	}
 	if (bpf_program__autoload(e->skel->progs.own)) {
-		err = engine_run_iterator(e->skel->progs.own, NULL);
+		err = engine_iterate(e, e->skel->progs.own, NULL);
 		if (err)
 			log_warning("the owners of older connections are not known: %s",
 				    strerror(-err));
 	}
 	e->skel->bss->baseline_done = 1;
+	/* Their links, while we may make some. */
+	if (bpf_program__autoload(e->skel->progs.forget)) {
+		engine_collect(e);
+		engine_iterate(e, e->skel->progs.forget, e->skel->maps.sockets);
+	}
 	return 0;
 }
 
@@ -202,7 +227,8 @@ void engine_collect(struct engine *e)
 	/* From here on packets take care of us; see rtt_claim() in bpf/rtt.h. */
 	__atomic_store_n(&e->skel->bss->collecting, 1, __ATOMIC_SEQ_CST);
 	engine_grace();
-	err = engine_run_iterator(e->skel->progs.collect, e->skel->maps.sockets);
+	e->skel->bss->sockets_seen = 0;
+	err = engine_iterate(e, e->skel->progs.collect, e->skel->maps.sockets);
 	__atomic_store_n(&e->skel->bss->collecting, 0, __ATOMIC_SEQ_CST);
 	if (err)
 		log_warning("the last samples of idle connections are not counted: %s",
@@ -215,7 +241,7 @@ void engine_stop(struct engine *e)
 		return;
 	/* The first of two passes over the sockets, see bpf/sweep.h. */
 	if (bpf_program__autoload(e->skel->progs.count_open))
-		engine_run_iterator(e->skel->progs.count_open, e->skel->maps.sockets);
+		engine_iterate(e, e->skel->progs.count_open, e->skel->maps.sockets);
 	__atomic_store_n(&e->skel->bss->stopped, 1, __ATOMIC_SEQ_CST);
 	engine_grace();
 	engine_collect(e);

@@ -19,6 +19,7 @@ struct engine_options {
 	const int *cgroup_fds;		    /* config->filter.n_cgroups of them */
 	size_t ring_bytes;		    /* a power of two, at least a page */
 	bool intervals;			    /* histograms are read while events go on */
+	bool retire;			    /* keys of histograms are retired now and then */
 	bool single_hook;		    /* tests: without the second copy of the hook */
 };
 
@@ -74,6 +75,37 @@ typedef void engine_hist_fn(void *arg, struct histogram *h);
  * by, step and counts, extremes and sum are filled. Negative errno on failure.
  */
 int engine_histograms(struct engine *e, engine_hist_fn *fn, void *arg);
+
+/*
+ * Takes keys out of the table, so that their slots can be used by others. What they
+ * have counted since the last engine_histograms() is handed over as there; nothing is
+ * lost, for a slot is used again only after every program and socket that knew it has
+ * let go. A key that is seen again gets a new slot. Only with the options for intervals
+ * and this. -ENOTSUP: not on this kernel.
+ */
+int engine_retire(struct engine *e, const __u32 *slots, size_t n, engine_hist_fn *fn, void *arg);
+
+/* What the engine holds now, as of the last engine_histograms(). */
+struct engine_usage {
+	__u32 keys, max_keys;	 /* of histograms */
+	__u64 sockets;		 /* that have state */
+	__u64 histogram_bytes;	 /* of kernel memory, allocated from the start */
+	__u64 socket_bytes;	 /* what the sockets' state takes, but for deep FIFOs */
+	struct summary counters; /* still_open is not known while tracing goes on */
+};
+
+void engine_usage(struct engine *e, struct engine_usage *u);
+
+/*
+ * Has the kernel time every BPF program of the host, until the engine is freed.
+ * Negative errno; -EPERM: that takes CAP_SYS_ADMIN.
+ */
+int engine_time_programs(struct engine *e);
+
+typedef void engine_program_fn(void *arg, const char *name, __u64 runs, __u64 ns);
+
+/* Each attached program's runs, and the time they took where it is measured. */
+void engine_programs(const struct engine *e, engine_program_fn *fn, void *arg);
 
 /* After engine_stop(). Counts what is still open by a pass over the sockets. */
 int engine_summary(struct engine *e, struct summary *sum);

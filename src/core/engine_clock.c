@@ -64,8 +64,11 @@ int engine_clock_open(struct engine *e)
 	    epoll_ctl(ring_buffer__epoll_fd(e->ring), EPOLL_CTL_ADD, e->clock, &ev))
 		return -errno;
 	set_offsets(e, false);
-	/* sock_needs_netstamp(), net/core/sock.c: any one socket of the Internet families. */
-	e->stamping = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	/*
+	 * sock_needs_netstamp(), net/core/sock.c: any one socket of the Internet families. Of
+	 * TCP, for nothing can be sent over it, by nobody who gets hold of it.
+	 */
+	e->stamping = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (e->stamping < 0 || setsockopt(e->stamping, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)))
 		return -errno;
 	return 0;

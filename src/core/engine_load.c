@@ -93,7 +93,8 @@ static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 		{ skel->progs.probe, cfg->pickup || cfg->rtt },
 		{ skel->progs.retransmitted, cfg->rtt },
 		{ skel->progs.collect, cfg->rtt },
-		{ skel->progs.own, cfg->owners },
+		{ skel->progs.own, cfg->owners || cfg->few_ports },
+		{ skel->progs.forget, o->retire },
 		{ skel->progs.data_ready, cfg->pickup },
 		{ skel->progs.data_taken, cfg->pickup || cfg->owners },
 		{ skel->progs.waking, cfg->split },
@@ -117,6 +118,8 @@ static int configure(struct tcplat_bpf *skel, const struct engine_options *o)
 		set->max_keys = 1;
 	err |= bpf_map__set_max_entries(skel->maps.hist_slots, halves * tcplat_hist_half(set));
 	err |= bpf_map__set_max_entries(skel->maps.hist_index, set->max_keys);
+	if (o->retire && set->max_keys > bpf_map__max_entries(skel->maps.hist_spare))
+		err |= bpf_map__set_max_entries(skel->maps.hist_spare, set->max_keys);
 	/* Both mappings of it would be memory of ours from the start. */
 	err |= bpf_map__set_max_entries(skel->maps.ring, cfg->output == TCPLAT_OUT_HIST ?
 								 (__u32)sysconf(_SC_PAGESIZE) :
@@ -139,18 +142,19 @@ static void do_without(struct tcplat_bpf *skel, const struct feature *list)
 {
 	const struct {
 		const char *feature;
-		struct bpf_program *progs[2];
+		struct bpf_program *progs[3];
 	} optional[] = {
 		{ "syscalls:sys_enter_connect",
 		  { skel->progs.call_begins, skel->progs.call_ends } },
 		{ "bpf_iter_task_file", { skel->progs.baseline, skel->progs.own } },
-		{ "bpf_iter_bpf_sk_storage_map", { skel->progs.count_open, skel->progs.collect } },
+		{ "bpf_iter_bpf_sk_storage_map",
+		  { skel->progs.count_open, skel->progs.collect, skel->progs.forget } },
 		{ "sk_data_ready", { skel->progs.data_ready } },
 	};
 	struct tcplat_config *set = (struct tcplat_config *)&skel->rodata->cfg;
 
 	for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
-		for (size_t j = 0; j < 2 && !find(list, optional[i].feature)->present; j++)
+		for (size_t j = 0; j < 3 && !find(list, optional[i].feature)->present; j++)
 			if (optional[i].progs[j])
 				bpf_program__set_autoload(optional[i].progs[j], false);
 	set->data_ready = find(list, "sk_data_ready")->present;
@@ -260,7 +264,7 @@ int engine_load(struct engine **engine, const struct engine_options *o)
 
 	if (!e)
 		return -ENOMEM;
-	e->clock = e->stamping = -1;
+	e->clock = e->stamping = e->timing = -1;
 	libbpf_set_print(libbpf_says);
 	err = load(e, o);
 	if (!e->skel)

@@ -10,6 +10,7 @@
 #include "tcplat.skel.h"
 
 #define ENGINE_MAX_LINKS 16
+#define ENGINE_MAX_ITERATORS 5
 #define ENGINE_BATCH 16384 /* rows at a time: some milliseconds */
 
 struct engine {
@@ -17,7 +18,14 @@ struct engine {
 	struct ring_buffer *ring;
 	struct bpf_link *links[ENGINE_MAX_LINKS]; /* in the order of attaching */
 	int n_links;
+	struct {
+		struct bpf_program *prog;
+		struct bpf_link *link;
+	} iterators[ENGINE_MAX_ITERATORS];
+	int n_iterators;
 	bool stopped;
+	int timing;	 /* while it is open, the kernel times programs, -1: it is not asked to */
+	__u32 keys;	 /* of histograms, when they were last read */
 	int clock;	 /* readable when somebody has set the clock, -1: nobody asks */
 	__u64 looked_ns; /* CLOCK_MONOTONIC: when the clock was last known not to have been set */
 	int stamping;	 /* while it is open, packets are stamped on arrival */
@@ -37,7 +45,10 @@ void engine_clock_look(struct engine *e);
 /* Waits until every program that was running has returned. */
 void engine_grace(void);
 
-/* Runs an iterator program to its end, over map where it is one of a map. */
-int engine_run_iterator(struct bpf_program *prog, struct bpf_map *map);
+/*
+ * Runs an iterator program to its end, over map where it is one of a map. The link is
+ * made once and kept: later runs need no privilege.
+ */
+int engine_iterate(struct engine *e, struct bpf_program *prog, struct bpf_map *map);
 
 #endif /* TCPLAT_CORE_ENGINE_PRIVATE_H */

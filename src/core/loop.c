@@ -8,7 +8,7 @@
 
 #include "core/cleanup.h"
 
-#define LOOP_MAX 16
+#define LOOP_MAX 32
 
 struct watch {
 	int fd; /* -1: free */

@@ -21,7 +21,7 @@ static inline void loop_freep(struct loop **loop)
 
 /*
  * fd stays the caller's and must be removed before it is closed. -EPERM: it
- * cannot be polled (a regular file). At most 16 at a time: -ENOSPC.
+ * cannot be polled (a regular file). At most 32 at a time: -ENOSPC.
  */
 int loop_add(struct loop *loop, int fd, __u32 events, loop_fn *fn, void *arg);
 void loop_remove(struct loop *loop, int fd);

@@ -159,7 +159,7 @@ void histogram_describe(struct histogram *h, const volatile struct tcplat_config
 	if (h->key.kind != TCPLAT_KIND_CONNECT)
 		h->by &= ~(__u32)TCPLAT_KEY_OUTCOME;
 	if (h->key.rest)
-		h->by &= TCPLAT_KEY_OUTCOME;
+		h->by &= TCPLAT_KEY_OUTCOME | TCPLAT_KEY_PART;
 	h->step_ns = cfg->hist_step_ns;
 	h->value = h->key.kind == TCPLAT_KIND_RTT ? cfg->rtt_value : 0;
 	if (h->by & TCPLAT_KEY_LADDR)

@@ -70,6 +70,8 @@ struct histogram {
 	__u64 min_ns;
 	__u64 max_ns;
 	__u64 retransmits; /* segments; rtt only, and there may be no sample beside them */
+	__u64 beside;	   /* the same, or SYNs sent again, or bytes picked up */
+	__u32 slot;	   /* of the kernel's table */
 	__u8 value;	   /* enum tcplat_value; rtt only */
 	struct subnet laddr_net, raddr_net;
 	__u64 counts[TCPLAT_HIST_BUCKETS];
