@@ -6,7 +6,7 @@
 Every figure is a ratio or a difference within one run: against an empty BPF
 program attached beside ours, or in alternating pairs with and without tcplat.
 Parts: cost, start, rate, kept; pickup-cost, pickup-kept, pickup-start; rtt-cost, rtt-kept,
-rtt-start. --write puts the result in docs/BENCHMARKS.md. --soak runs none of them: it is
+rtt-start; serve-scrape, serve-kept, serve-idle. --write puts the result in docs/BENCHMARKS.md. --soak runs none of them: it is
 everything at once for ten minutes, with the books and the tracers' memory watched. --peers
 neither: it is Debian's tcpconnlat and tcprtt beside ours, in a guest; its --write puts the result
 in docs/COMPARISON.md.
@@ -20,9 +20,10 @@ import parts
 import peers
 import pickup
 import rtt
+import serve
 import soak
 
-PARTS = {**parts.PARTS, **pickup.PARTS, **rtt.PARTS}
+PARTS = {**parts.PARTS, **pickup.PARTS, **rtt.PARTS, **serve.PARTS}
 
 
 def main():

@@ -16,6 +16,9 @@ packages='
   B   libelf-dev      pc:libelf        elfutils-libelf-devel libelf               libelf-devel
   B   zlib1g-dev      pc:zlib          zlib-devel            zlib                 zlib-devel
   B   libjansson-dev  pc:jansson       jansson-devel         jansson              libjansson-devel
+  B   libmicrohttpd-dev pc:libmicrohttpd libmicrohttpd-devel libmicrohttpd         libmicrohttpd-devel
+  B   libcap-ng-dev   pc:libcap-ng     libcap-ng-devel       libcap-ng            libcap-ng-devel
+  B   libseccomp-dev  pc:libseccomp    libseccomp-devel      libseccomp           libseccomp-devel
   B   gcc             gcc              gcc                   gcc                  gcc
   B   libc6-dev       /usr/include/stdio.h glibc-devel       glibc                glibc-devel
   B   pkg-config      pkg-config       pkgconf-pkg-config    pkgconf              pkgconf-pkg-config
@@ -40,6 +43,7 @@ packages='
   TN  cpio            cpio             cpio                  cpio                 cpio
   TN  kmod            depmod           kmod                  kmod                 kmod
   TN  e2fsprogs       mke2fs           e2fsprogs             e2fsprogs            e2fsprogs
+  T   prometheus      promtool         golang-github-prometheus prometheus        golang-github-prometheus-prometheus
   T   man-db          man              man-db                man-db               man
   T   groff-base      groff            groff-base            groff                groff
   T   zsh             zsh              zsh                   zsh                  zsh

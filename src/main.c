@@ -12,7 +12,7 @@
 #include "tools/tool.h"
 
 static const struct tool *const names[] = { &tool_tcpconnlat, &tool_tcppktlat, &tool_tcprtt };
-static const struct tool *const views[] = { &tool_connect, &tool_pickup, &tool_rtt };
+static const struct tool *const views[] = { &tool_connect, &tool_pickup, &tool_rtt, &tool_serve };
 
 static void print_help(void)
 {

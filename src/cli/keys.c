@@ -65,6 +65,19 @@ static int parse_prefix(const char *s, struct tcplat_prefix *p)
 	return 0;
 }
 
+/* "unit", "container", "pod", and all of them with "cgroup"; 0 for other names. */
+static __u32 group_names(const char *name)
+{
+	static const char *const names[] = { "unit", "container", "pod" };
+
+	if (!strcmp(name, "cgroup"))
+		return KEY_GROUP_PATH | KEY_GROUP_UNIT | KEY_GROUP_CONTAINER | KEY_GROUP_POD;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(name, names[i]))
+			return KEY_GROUP_UNIT << i;
+	return 0;
+}
+
 int parse_keys(const char *s, struct keyspec *spec, char *bad, unsigned bad_size)
 {
 	while (next_word(&s, bad, bad_size)) {
@@ -78,6 +91,11 @@ int parse_keys(const char *s, struct keyspec *spec, char *bad, unsigned bad_size
 		if (slash)
 			*slash = 0;
 		key = key_from_name(bad);
+		if (spec->named) {
+			spec->names |= group_names(bad);
+			if (group_names(bad))
+				key = TCPLAT_KEY_CGROUP;
+		}
 		if (slash)
 			*slash = '/';
 		if (!key)

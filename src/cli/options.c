@@ -8,7 +8,7 @@
 #include "core/cleanup.h"
 #include "core/log.h"
 
-#define MAX_OPTIONS 64
+#define MAX_OPTIONS 96
 #define LONG_BASE 0x100 /* what getopt_long() returns for table entry 0 */
 
 static void name_of(const struct option_def *def, char *dst, size_t size)
@@ -76,7 +76,9 @@ static int bare_arguments(struct query *q, const struct option_table *t, int arg
 
 		if (!t->positional || i > optind) {
 			log_error("unexpected argument '%s'%s", argv[i],
-				  t->positional ? "" : "; a command goes after --");
+				  t->positional || q->kind == VIEW_SERVE ?
+					  "" :
+					  "; a command goes after --");
 			return -EINVAL;
 		}
 		err = t->positional(q, &def, argv[i]);

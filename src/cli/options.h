@@ -49,6 +49,7 @@ option_set set_pid, set_tid, set_uid, set_comm, set_lport, set_rport, set_laddr,
 option_set set_ip, set_netns, set_cgroup, set_min, set_format, set_show, set_by, set_interval;
 option_set set_duration, set_columns, set_output, set_max_events, set_buffer, set_max_keys;
 option_set set_user, set_replay, set_value, set_sort, set_top;
+option_set set_listen, set_edges, set_max_series;
 
 /* Sets the bool member of struct query at offset def->value. */
 option_set set_flag;

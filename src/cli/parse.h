@@ -54,10 +54,20 @@ int portspec_finish(const struct portspec *spec, struct tcplat_portset *set);
 /* "10.0.0.0/8", "::1", "fd00::/8"; host bits are masked off. Mapped is IPv4. */
 int parse_net(const char *s, struct tcplat_net *net);
 
+/* What of a group's name is a label; the kernel's key is the group for all of them. */
+enum key_of_group {
+	KEY_GROUP_PATH = 1 << 0,
+	KEY_GROUP_UNIT = 1 << 1,
+	KEY_GROUP_CONTAINER = 1 << 2,
+	KEY_GROUP_POD = 1 << 3,
+};
+
 /* What --by asks for, gathered over repeated options. */
 struct keyspec {
-	__u32 mask; /* of enum tcplat_key */
-	bool none;  /* "none": one for all */
+	__u32 mask;  /* of enum tcplat_key */
+	bool none;   /* "none": one for all */
+	bool named;  /* in: what follows from a group's path are keys, too */
+	__u32 names; /* of enum key_of_group */
 	struct tcplat_prefix laddr, raddr;
 };
 
@@ -78,6 +88,7 @@ const char *key_name(enum tcplat_key key);
 __u32 key_from_name(const char *name);
 #define KEY_NAMES_COMMON "laddr, raddr, lport, rport, pid, comm, cgroup, netns"
 #define KEY_NAMES KEY_NAMES_COMMON ", outcome"
+#define KEY_NAMES_NAMED KEY_NAMES_COMMON ", unit, container, pod"
 
 /*
  * The next element of a comma-separated list into word, or false at its end.

@@ -20,9 +20,9 @@ void query_init(struct query *q, enum tcplat_kind kind, const char *title)
 	memset(q, 0, sizeof(*q));
 	q->kind = kind;
 	q->title = title;
-	q->config.connect = kind == TCPLAT_KIND_CONNECT || kind == TCPLAT_NR_KINDS;
-	q->config.pickup = kind == TCPLAT_KIND_PICKUP || kind == TCPLAT_NR_KINDS;
-	q->config.rtt = kind == TCPLAT_KIND_RTT || kind == TCPLAT_NR_KINDS;
+	q->config.connect = kind == TCPLAT_KIND_CONNECT || kind >= VIEW_ALL;
+	q->config.pickup = kind == TCPLAT_KIND_PICKUP || kind >= VIEW_ALL;
+	q->config.rtt = kind == TCPLAT_KIND_RTT || kind >= VIEW_ALL;
 	q->config.calls = 1;
 	q->config.hist_step_ns = TCPLAT_HIST_STEP_US;
 	q->config.wake_ns = WAKE_NS;
@@ -31,12 +31,14 @@ void query_init(struct query *q, enum tcplat_kind kind, const char *title)
 	q->adaptive = true;
 	if (kind == TCPLAT_KIND_RTT)
 		q->show = SHOW_STATS;
-	if (kind == TCPLAT_NR_KINDS) {
-		q->show = SHOW_LIVE;
+	if (kind >= VIEW_ALL) {
+		q->show = kind == VIEW_SERVE ? SHOW_METRICS : SHOW_LIVE;
 		q->config.calls = 0;
 		q->config.max_keys = QUERY_LIVE_KEYS;
 		q->config.rest = 1;
 	}
+	q->serve.max_series = SERVE_LINES_DEFAULT;
+	q->by.named = kind == VIEW_SERVE;
 	if (q->show != SHOW_ROWS)
 		q->config.output = TCPLAT_OUT_HIST;
 	prefix_set(&q->by.laddr, 32, 128);
@@ -139,6 +141,12 @@ static void warn_absent(const struct tcplat_idset *s, const char *what)
 /* Ids are sets, so several values widen: only -p against --tid could clash. */
 static int check_command(const struct query *q)
 {
+	if (q->kind == VIEW_SERVE && q->command) {
+		log_error("--: serve runs no command; trace one with another view");
+		return -EINVAL;
+	}
+	if (q->kind == VIEW_SERVE)
+		return 0;
 	if (q->user && !q->command) {
 		log_error("--user: there is no command to run; give one after --");
 		return -EINVAL;
@@ -235,7 +243,7 @@ static void settle_keys(struct query *q)
 		q->by.mask = TCPLAT_KEY_RADDR | TCPLAT_KEY_COMM | TCPLAT_KEY_OUTCOME;
 	else if (q->show == SHOW_STATS && q->kind == TCPLAT_KIND_RTT && !q->by.none && !q->by.mask)
 		q->by.mask = TCPLAT_KEY_RADDR;
-	c->by = q->by.mask;
+	c->by = q->by.mask | (q->show == SHOW_METRICS ? TCPLAT_KEY_OUTCOME : 0);
 	c->laddr = q->by.laddr;
 	c->raddr = q->by.raddr;
 	if (c->output != TCPLAT_OUT_HIST)

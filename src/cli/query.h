@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cli/listen.h"
 #include "cli/parse.h"
 #include "sink/sink.h"
 #include "tcplat/config.h"
@@ -31,6 +32,7 @@ enum query_show {
 	SHOW_HEATMAP, /* time across, latency down */
 	SHOW_LOG2,    /* the original tool's bars */
 	SHOW_LIVE,    /* all measurements of the host, each second */
+	SHOW_METRICS, /* whoever asks gets them, over HTTP */
 };
 
 enum query_sort {
@@ -41,8 +43,27 @@ enum query_sort {
 
 struct option_def;
 
+/* Views of more than one kind. */
+#define VIEW_ALL TCPLAT_NR_KINDS
+#define VIEW_SERVE (TCPLAT_NR_KINDS + 1)
+
+#define SERVE_MAX_LISTEN 8
+#define SERVE_LINES_DEFAULT 20000
+#define SERVE_LINES_LEAST 1000
+#define SERVE_LINES_MOST 1000000
+
+/* What only `tcplat serve` is asked for. */
+struct serve_options {
+	struct listen_address listen[SERVE_MAX_LISTEN];
+	unsigned n_listen; /* 0: the default addresses */
+	__u32 max_series;  /* lines of a page */
+	bool fine;	   /* an edge for each bucket, else one an octave */
+	bool all_ports;
+	bool bpf_stats;
+};
+
 struct query {
-	enum tcplat_kind kind; /* or TCPLAT_NR_KINDS: all of them */
+	enum tcplat_kind kind; /* or VIEW_ALL, VIEW_SERVE */
 	const char *title;     /* of histograms, borrowed */
 
 	struct tcplat_config config; /* filters, keys, what to measure */
@@ -77,6 +98,8 @@ struct query {
 	const char *user;
 	bool all;
 
+	struct serve_options serve;
+
 	size_t ring_bytes;
 	bool single_hook;
 	bool verbose;
@@ -85,7 +108,7 @@ struct query {
 	bool help, usage, version, features;
 };
 
-/* Sets defaults; title and kind are the view's. TCPLAT_NR_KINDS: all kinds at once. */
+/* Sets defaults; title and kind are the view's. */
 void query_init(struct query *q, enum tcplat_kind kind, const char *title);
 void query_free(struct query *q);
 

@@ -292,7 +292,9 @@ int set_by(struct query *q, const struct option_def *def, const char *arg)
 	}
 	snprintf(what, sizeof(what), "has the unknown key '%s'", err ? bad : "outcome");
 	return option_error(def, arg, what,
-			    outcome ? "keys are " KEY_NAMES : "keys are " KEY_NAMES_COMMON);
+			    outcome	? "keys are " KEY_NAMES :
+			    q->by.named ? "keys are " KEY_NAMES_NAMED :
+					  "keys are " KEY_NAMES_COMMON);
 }
 
 int set_sort(struct query *q, const struct option_def *def, const char *arg)
@@ -397,7 +399,8 @@ int set_max_keys(struct query *q, const struct option_def *def, const char *arg)
 
 int set_user(struct query *q, const struct option_def *def, const char *arg)
 {
-	if (!getpwnam(arg))
+	/* An agent takes numbers, too, and looks itself. */
+	if (q->kind != VIEW_SERVE && !getpwnam(arg))
 		return option_error(def, arg, "is no user here", "give a login name");
 	q->user = arg;
 	return 0;

@@ -6,6 +6,8 @@
 #define PICKUP (1U << TCPLAT_KIND_PICKUP)
 #define RTT (1U << TCPLAT_KIND_RTT)
 #define ONE (CONNECT | PICKUP | RTT) /* not the summary of all */
+#define SERVE (1U << VIEW_SERVE)
+#define VIEWS (ONE | 1U << VIEW_ALL) /* what runs in front of somebody */
 
 const struct option_def view_options[] = {
 	{ 'p', "pid", "PID", "only this process; may be repeated, as all filters", "Filters",
@@ -30,7 +32,7 @@ const struct option_def view_options[] = {
 	  .kinds = CONNECT },
 
 	{ 0, "json", NULL, "JSON Lines, the last one a summary", "Output", .set = set_format,
-	  .value = FORMAT_JSON },
+	  .value = FORMAT_JSON, .kinds = VIEWS },
 	{ 0, "hist", NULL, "histograms, kept in the kernel", NULL, .set = set_show,
 	  .value = SHOW_HIST, .kinds = ONE },
 	{ 0, "stats", NULL, "of each histogram one line: quantiles and a small picture", NULL,
@@ -50,7 +52,7 @@ const struct option_def view_options[] = {
 	{ 0, "top", "N", "only so many histograms of each interval", NULL, .set = set_top,
 	  .kinds = ONE },
 	{ 0, "top", "N", "so many of the worst addresses and programs (default 5)", NULL,
-	  .set = set_top, .kinds = 1U << TCPLAT_NR_KINDS },
+	  .set = set_top, .kinds = 1U << VIEW_ALL },
 	{ 0, "srtt", NULL, "the smoothed round-trip time, at each sample", NULL, .set = set_value,
 	  .value = TCPLAT_VALUE_SRTT, .kinds = RTT },
 	{ 0, "min-rtt", NULL, "the kernel's windowed minimum, at each sample", NULL,
@@ -61,10 +63,26 @@ const struct option_def view_options[] = {
 	  .set = set_value, .value = TCPLAT_VALUE_RECEIVER, .kinds = RTT },
 	{ 0, "split", NULL, "where the wait went: WAKE, RUNQ and APP add up to LAT", NULL,
 	  FLAG(split), .kinds = PICKUP },
+	{ 0, "listen", "ADDR:PORT", "answer here (default 127.0.0.1:9762 and [::1]:9762)",
+	  "Serving", .set = set_listen, .kinds = SERVE },
+	{ 0, "by", "KEY[/N][,KEY]", "labels: " KEY_NAMES_NAMED ", none", NULL, .set = set_by,
+	  .kinds = SERVE },
+	{ 0, "split", NULL, "where the wait of pickups went: wake, runq and app", NULL, FLAG(split),
+	  .kinds = SERVE },
+	{ 0, "edges", "WHICH", "of buckets: octave (powers of two, default) or fine (eight times)",
+	  NULL, .set = set_edges, .kinds = SERVE },
+	{ 0, "max-series", "N", "most lines of a page (default 20000); the rest is other=\"true\"",
+	  NULL, .set = set_max_series, .kinds = SERVE },
+	{ 0, "all-ports", NULL, "ephemeral ports too, with lport and rport as keys", NULL,
+	  FLAG(serve.all_ports), .kinds = SERVE },
+	{ 0, "bpf-stats", NULL, "time every BPF program of the host (needs CAP_SYS_ADMIN)", NULL,
+	  FLAG(serve.bpf_stats), .kinds = SERVE },
+	{ 'u', "user", "USER", "run as this user, once all is set up", NULL, .set = set_user,
+	  .kinds = SERVE },
 	{ 'i', "interval", "TIME", "print histograms this often (number: seconds)", NULL,
-	  .set = set_interval },
+	  .set = set_interval, .kinds = VIEWS },
 	{ 'd', "duration", "TIME", "end after this time (number: seconds)", NULL,
-	  .set = set_duration },
+	  .set = set_duration, .kinds = VIEWS },
 	{ 't', "timestamp", NULL, "begin rows with the time of day", NULL, FLAG(timestamp),
 	  .kinds = ONE },
 	{ 0, "columns", "LIST", "which columns, such as pid,comm,raddr", NULL, .set = set_columns,
@@ -72,13 +90,13 @@ const struct option_def view_options[] = {
 	{ 'w', "wide", NULL, "columns for whole IPv6 addresses from the start", NULL, FLAG(wide),
 	  .kinds = ONE },
 	{ 'o', "output", "FILE", "write to this file instead of standard output", NULL,
-	  .set = set_output },
+	  .set = set_output, .kinds = VIEWS },
 	{ 0, "max-events", "N", "end after this many rows", NULL, .set = set_max_events,
 	  .kinds = ONE },
 
 	{ 'a', "all", NULL, "trace everything while COMMAND runs, not it alone",
-	  "Command (after --)", FLAG(all) },
-	{ 'u', "user", "USER", "run COMMAND as this user", NULL, .set = set_user },
+	  "Command (after --)", FLAG(all), .kinds = VIEWS },
+	{ 'u', "user", "USER", "run COMMAND as this user", NULL, .set = set_user, .kinds = VIEWS },
 
 	{ 0, "features", NULL, "print what this kernel lets us see", "Other", FLAG(features) },
 	{ 0, "replay", "FILE", "read recorded JSON Lines instead of the kernel", NULL,
@@ -88,9 +106,10 @@ const struct option_def view_options[] = {
 	{ 0, "max-keys", "N", "most keys of --by (default 10000)", NULL, .set = set_max_keys,
 	  .kinds = ONE },
 	{ 0, "max-keys", "N", "most pairs of address and program (default 4000)", NULL,
-	  .set = set_max_keys, .kinds = 1U << TCPLAT_NR_KINDS },
-	{ 'v', "verbose", NULL, "say what is attached, and always the summary", NULL,
-	  FLAG(verbose) },
+	  .set = set_max_keys, .kinds = 1U << VIEW_ALL },
+	{ 'v', "verbose", NULL, "say what is attached, and always the summary", NULL, FLAG(verbose),
+	  .kinds = VIEWS },
+	{ 'v', "verbose", NULL, "say what is attached", NULL, FLAG(verbose), .kinds = SERVE },
 	{ 'h', "help", NULL, "print this", NULL, FLAG(help) },
 	{ 'V', "version", NULL, "print the version", NULL, FLAG(version) },
 	/* Tests: to lose events by re-entrance, which two copies of the hook prevent. */

@@ -384,6 +384,7 @@ static struct sink *make_sink(struct session *s)
 	case SHOW_LIVE:
 		return sink_live_new(&s->out, q->top ? q->top : 5);
 	case SHOW_ROWS:
+	case SHOW_METRICS: /* no session */
 		break;
 	}
 	return sink_table_new(&s->out, &layout);

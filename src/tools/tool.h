@@ -14,6 +14,7 @@ struct tool {
 extern const struct tool tool_connect;
 extern const struct tool tool_pickup;
 extern const struct tool tool_rtt;
+extern const struct tool tool_serve;
 /* Without a view. */
 extern const struct tool tool_live;
 /* Drop-in names. */

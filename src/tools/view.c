@@ -58,7 +58,7 @@ int view_run(const struct view *v, int argc, char **argv)
 		return EXIT_USAGE;
 	v->settle(&q);
 	log_init(log_name(), q.verbose);
-	return session_run(&q);
+	return v->run ? v->run(&q) : session_run(&q);
 }
 
 static bool has_column(const struct query *q, const char *name)

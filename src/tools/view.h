@@ -17,6 +17,8 @@ struct view {
 	void (*begin)(struct query *q);
 	/* Chooses columns and what else the view decides; options are parsed. */
 	void (*settle)(struct query *q);
+	/* Carries the query out; its exit status. NULL: a session does. */
+	int (*run)(struct query *q);
 };
 
 /* argv[0] is skipped. Returns the exit status. */

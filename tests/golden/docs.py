@@ -16,7 +16,9 @@ ZSH = ROOT / "completions" / "zsh" / "_tcplat"
 FISH = ROOT / "completions" / "fish" / "tcplat.fish"
 
 # What these tests know; test_views_and_names compares it with the program.
-VIEWS = ["connect", "pickup", "rtt"]
+VIEWS = ["connect", "pickup", "rtt", "serve"]
+# Those that show one measurement, as rows, histograms or JSON.
+SHOWING = VIEWS[:3]
 NAMES = ["tcpconnlat", "tcppktlat", "tcprtt"]
 # "tcplat" alone is the summary.
 PROGRAMS = ["tcplat"] + [f"tcplat {view}" for view in VIEWS] + NAMES

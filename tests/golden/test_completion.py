@@ -10,6 +10,8 @@ import pytest
 
 from docs import FISH, NAMES, PROGRAMS, ROOT, VIEWS, ZSH, complete, options_of, run as run
 
+KEYS = ["laddr", "raddr", "lport", "rport", "pid", "comm", "cgroup", "netns"]
+
 
 @pytest.mark.parametrize("line, candidates", [
     ("tcplat ", VIEWS),
@@ -17,6 +19,7 @@ from docs import FISH, NAMES, PROGRAMS, ROOT, VIEWS, ZSH, complete, options_of, 
     ("tcplat p", ["pickup"]),
     ("tcplat nonsense --", []),
     ("tcplat r", ["rtt"]),
+    ("tcplat s", ["serve"]),
     ("tcplat --f", ["--features"]),
     ("tcplat -d 1 --v", ["--verbose", "--version"]),
     ("tcplat --top 3 --hi", []),
@@ -54,6 +57,15 @@ from docs import FISH, NAMES, PROGRAMS, ROOT, VIEWS, ZSH, complete, options_of, 
     ("tcplat rtt --by=raddr,o", []),
     ("tcplat rtt --columns pid,r", ["pid,raddr", "pid,rport", "pid,rtt"]),
     ("tcplat rtt --columns=l", ["laddr", "lport"]),
+    ("tcplat serve --by raddr,c", ["raddr,comm", "raddr,cgroup", "raddr,container"]),
+    ("tcplat serve --by=unit,", [f"unit,{key}" for key in KEYS + ["container", "pod"]]),
+    ("tcplat serve --by o", []),
+    ("tcplat serve --edges ", ["octave", "fine"]),
+    ("tcplat serve --edges=f", ["fine"]),
+    ("tcplat serve --user=roo", ["root"]),
+    ("tcplat serve --listen [::1]:9762 --all", ["--all-ports"]),
+    ("tcplat serve --j", []),
+    ("tcplat connect --bp", []),
     ("tcplat connect --row", []),
     ("tcplat pickup --fa", []),
     ("tcplat connect --sp", []),
@@ -154,6 +166,10 @@ def test_fish_offers_every_option(run, fish, words):
     ("tcplat rtt --sort ", ["count", "max", "p99"]),
     ("tcplat rtt --by laddr,n", ["laddr,netns", "laddr,none"]),
     ("tcprtt --by", ["--byladdr", "--byraddr"]),
+    ("tcplat serve --s", ["--split"]),
+    ("tcplat serve --edges ", ["fine", "octave"]),
+    ("tcplat serve --by unit,p", ["unit,pid", "unit,pod"]),
+    ("tcplat serve --j", []),
     ("tcplat connect --by laddr,c", ["laddr,cgroup", "laddr,comm"]),
     ("tcplat connect --columns=pid,r", ["--columns=pid,raddr", "--columns=pid,rport",
                                         "--columns=pid,rtt"]),

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from docs import (BASH, FISH, NAMES, OWN_PAGE, PAGES, PROGRAMS, ROOT, TCPLAT, VIEWS, ZSH, complete,
-                  options_of, run as run)
+from docs import (BASH, FISH, NAMES, OWN_PAGE, PAGES, PROGRAMS, ROOT, SHOWING, TCPLAT, VIEWS, ZSH,
+                  complete, options_of, run as run)
 
-VIEW = pytest.mark.parametrize("view", VIEWS)
+VIEW = pytest.mark.parametrize("view", SHOWING)
 CONNECT = {
     "event": "connect", "time": "2026-01-02T03:04:05.678901Z", "pid": 4242, "tid": 4243,
     "comm": "curl", "ip": 4, "laddr": "127.0.0.1", "lport": 40000, "raddr": "127.0.0.1",
@@ -54,7 +54,7 @@ def names_after(run, view, option, words):
 
 @pytest.fixture(scope="module")
 def columns(run):
-    return {view: names_after(run, view, "--columns", "columns are") for view in VIEWS}
+    return {view: names_after(run, view, "--columns", "columns are") for view in SHOWING}
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +125,12 @@ def man_mentions(text):
 
 
 def shared_and_own(words):
-    """Where completions have a program's options: a view's are in three places."""
-    if words == "tcplat":
-        return ["shared"]
-    return ["shared", "view", words.split()[1]] if " " in words else [words]
+    """Where completions have a program's options: a view's are in several places."""
+    if words in NAMES:
+        return [words]
+    view = words.split()[1:]
+    return ["common", *(["shared"] if view != ["serve"] else []),
+            *(["view"] if view and view[0] in SHOWING else []), *view]
 
 
 def bash_options(words):
@@ -267,10 +269,11 @@ def test_columns_of_drop_ins(run, name, options):
     assert items(section(page(OWN_PAGE[name]), "COLUMNS"), "Li") == header
 
 
-@VIEW
+@pytest.mark.parametrize("view", VIEWS)
 def test_keys(keys, view):
     keys = keys[view]
-    assert items(section(page(OWN_PAGE[f"tcplat {view}"]), "HISTOGRAM KEYS")) == keys
+    title = "KEYS AND LABELS" if view == "serve" else "HISTOGRAM KEYS"
+    assert items(section(page(OWN_PAGE[f"tcplat {view}"]), title)) == keys
     # Only where there are keys without being asked for is it worth offering to have none.
     keys = keys + ["none"] * (view == "rtt")
     assert zsh_names(view, "keys") == keys
@@ -308,6 +311,45 @@ def test_json_members(run, view):
 def test_losses(run):
     summary = json.loads(replay(run, "--json").stdout.splitlines()[-1])
     assert items(section(page("tcplat.8"), "LOSSES")) == list(summary["lost"])
+
+
+# --- What the agent prints ------------------------------------------------------------------------
+
+TYPES = {"HISTOGRAM": "Histogram", "COUNTER": "Counter", "GAUGE": "Gauge", "INFO": "Gauge"}
+SUFFIXES = {"COUNTER": "_total", "INFO": "_info"}
+
+
+def metrics_of_source():
+    """{name as in the text format: (type, unit)}: where they are written, each is stated once."""
+    found = {}
+    for name in ("page.c", "self.c"):
+        text = (ROOT / "src" / "serve" / name).read_text(encoding="utf-8")
+        for family, kind, unit in re.findall(
+                r'\{\s*"([a-z_]+)",\s*METRIC_([A-Z]+),\s*(NULL|"[a-z]+")', text):
+            found[family + SUFFIXES.get(kind, "")] = (TYPES[kind], unit.strip('"'))
+    assert len(found) > 20, "the form of the source has changed"
+    return found
+
+
+def test_metrics():
+    text = section(page("tcplat-serve.8"), "METRICS")
+    documented = {name: words for name, words in
+                  re.findall(r"^\.It Cm (\w+)\n(.*?)(?=^\.It |^\.El)", text, re.M | re.S)}
+    metrics = metrics_of_source()
+    assert set(documented) == set(metrics)
+    for name, (kind, unit) in metrics.items():
+        words = documented[name]
+        assert words.startswith(kind), name
+        # All durations are seconds, as the page says once, of what is measured.
+        if unit != "NULL" and kind != "Histogram":
+            assert words.startswith(f"{kind} in {unit}"), name
+        assert ("in bytes" in words) == (unit == "bytes"), name
+
+
+def test_reasons_for_losses():
+    text = section(page("tcplat-serve.8"), "The agent itself", "Ss")
+    of_losses = text.split(".It Cm tcplat_lost_events_total")[1].split(".It ")[0]
+    assert re.search(r"^\.Cm (ring_full.*) ;$", of_losses, re.M)[1].split(" , ") == LOSSES
 
 
 # --- Manual pages as such -------------------------------------------------------------------------
@@ -359,6 +401,7 @@ def test_install(tmp_path):
         assert place.read_bytes() == source.read_bytes(), place
         assert place.stat().st_mode & 0o777 == 0o644, place
     assert os.access(sbin / "tcplat", os.X_OK)
+    assert os.access(prefix / option["libexecdir"] / "tcplat" / "tcplat-serve", os.X_OK)
     for name in NAMES:
         assert os.readlink(sbin / name) == "tcplat"
         assert os.readlink(bash / name) == "tcplat"

@@ -118,6 +118,26 @@ USAGE = [
     ("tcplat rtt --heatmap --json", "tcplat: --heatmap and --json contradict each other: it is a "),
     ("tcplat rtt --heatmap --replay x", "tcplat: --heatmap and --replay contradict each other: "),
     ("tcplat rtt --replay x --cgroup /", "tcplat: --replay and --cgroup contradict each other"),
+    ("tcplat serve --bogus", "tcplat: unknown or ambiguous option --bogus; see --help\n"),
+    ("tcplat serve --json", "tcplat: unknown or ambiguous option --json; see --help\n"),
+    ("tcplat serve 9762", "tcplat: unexpected argument '9762'\n"),
+    ("tcplat serve --listen", "tcplat: --listen: needs a value (ADDR:PORT)\n"),
+    ("tcplat serve --listen localhost:1", "tcplat: --listen: 'localhost:1' is not an address with a "
+     "port; give 127.0.0.1:9762, [::1]:9762, or :9762 for every address; names are not looked up\n"),
+    ("tcplat serve --listen ::1", "tcplat: --listen: '::1' is not an address with a port; give "),
+    ("tcplat serve --listen :65536", "tcplat: --listen: ':65536' has a port out of range; give "),
+    ("tcplat serve" + 9 * " --listen :0", "tcplat: --listen: ':0' is one too many; at most 8 "),
+    ("tcplat serve --edges all", "tcplat: --edges: 'all' is no set of edges; give octave or fine\n"),
+    ("tcplat serve --max-series 999", "tcplat: --max-series: '999' is not a number of lines; give "
+     "a whole number from 1000 to 1000000\n"),
+    ("tcplat serve --by outcome", "tcplat: --by: 'outcome' has the unknown key 'outcome'; keys are "
+     "laddr, raddr, lport, rport, pid, comm, cgroup, netns, unit, container, pod\n"),
+    ("tcplat serve --by none,unit", "tcplat: --by none and other keys contradict each other: none "),
+    ("tcplat serve --user no.such.user", "tcplat: -u/--user: 'no.such.user' is no user here; give "
+     "a login name or a number\n"),
+    ("tcplat serve -- true", "tcplat: --: serve runs no command; trace one with another view\n"),
+    ("tcplat serve -4 -R ::1",
+     "tcplat: -4 and --raddr contradict each other: every address given is IPv6\n"),
     ("tcprtt --bogus", "tcprtt: unknown or ambiguous option --bogus; see --help\n"),
     ("tcprtt -t", "tcprtt: unknown option -t; see --help\n"),
     ("tcprtt 1", "tcprtt: unexpected argument '1'; a command goes after --\n"),
@@ -175,7 +195,8 @@ def test_answers_to_a_full_disk(run):
                  ["tcplat", "connect", "--version"], ["tcplat", "connect", "--help"],
                  ["tcpconnlat", "--help"], ["tcpconnlat", "--usage"],
                  ["tcplat", "pickup", "--help"], ["tcppktlat", "--help"], ["tcppktlat", "-V"],
-                 ["tcplat", "rtt", "--help"], ["tcprtt", "--help"], ["tcprtt", "--version"]):
+                 ["tcplat", "rtt", "--help"], ["tcprtt", "--help"], ["tcprtt", "--version"],
+                 ["tcplat", "serve", "--help"], ["tcplat", "serve", "--version"]):
         with open("/dev/full", "wb") as full:
             done = run(argv, stdout=full)
         assert done.stderr.endswith(b": writing to standard output failed: "

@@ -99,6 +99,9 @@ STDOUT = {
     "summary-help-short": "tcplat -vh",
     "connect-help": "tcplat connect --help",
     "connect-help-short": "tcplat connect -h",
+    "serve-help": "tcplat serve --help",
+    "serve-help-short": "tcplat serve -h",
+    "serve-version": "tcplat serve --version",
     "drop-in-help": "tcpconnlat --help",
     "drop-in-help-short": "tcpconnlat -h",
     "drop-in-help-mark": "tcpconnlat -?",
@@ -111,6 +114,8 @@ SAME_AS = {
     "help-short": "help",
     "summary-help-short": "summary-help",
     "connect-help-short": "connect-help",
+    "serve-help-short": "serve-help",
+    "serve-version": "version",
     "drop-in-help-short": "drop-in-help",
     "drop-in-help-mark": "drop-in-help",
 }

@@ -17,7 +17,7 @@ import pytest
 
 from lib.binaries import build_dir
 from lib.commands import bpf_objects
-from lib.tool import Tracer
+from lib.tool import READY, Tracer
 
 TABLE = pathlib.Path(__file__).with_name("programs.txt")
 ALLOWED = 1.10
@@ -33,6 +33,7 @@ VIEWS = {
     "rtt-rows": ["rtt", "--rows", "-R", "10.0.0.0/8", "-r", "1-1000"],
     "summary": [],
     "command": ["connect", "--", "sleep", "60"],
+    "serve": ["serve", "--listen", "127.0.0.1:0", "--split", "--by", "raddr/24,rport,comm,cgroup"],
 }
 
 
@@ -73,7 +74,8 @@ def verified(pid):
 
 
 def measured(words):
-    with Tracer(*words) as t:
+    ready = "serving on" if words[:1] == ["serve"] else READY
+    with Tracer(*words, ready=ready) as t:
         programs = verified(t.pid)
         assert {("prog", number) for number in programs} <= bpf_objects(t.pid)
         found = {}

@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = (
     "bash base-files coreutils dash debianutils findutils gawk grep gzip hostname kmod libc-bin "
     "libcap2-bin login mawk mount passwd procps sed tar util-linux util-linux-extra "
-    "libbpf1 libelf1 libjansson4 bpftool python3 python3-pytest iproute2 "
+    "libbpf1 libelf1 libjansson4 libmicrohttpd12 libcap-ng0 libseccomp2 bpftool python3 python3-pytest iproute2 "
     "curl ethtool iperf3 nftables nginx-light openssl strace tshark wrk"
 ).split()
 

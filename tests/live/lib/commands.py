@@ -136,8 +136,9 @@ def public_tool():
     place = pathlib.Path(tempfile.mkdtemp(prefix="tcplat-public-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     place.chmod(0o755)
-    shutil.copy(binaries.tool(), place / "tcplat")
-    (place / "tcplat").chmod(0o755)
+    for name in ("tcplat", "tcplat-serve"):
+        shutil.copy(binaries.tool(name), place / name)
+        (place / name).chmod(0o755)
     return str(place / "tcplat")
 
 
