@@ -44,6 +44,12 @@ packages='
   TN  kmod            depmod           kmod                  kmod                 kmod
   TN  e2fsprogs       mke2fs           e2fsprogs             e2fsprogs            e2fsprogs
   T   prometheus      promtool         golang-github-prometheus prometheus        golang-github-prometheus-prometheus
+  T   lintian         lintian          lintian               lintian              lintian
+  T   debhelper       dh               debhelper             debhelper            debhelper
+  T   dpkg-dev        dpkg-buildpackage dpkg-dev             dpkg                 dpkg
+  T   python3-yaml    py:yaml          python3-pyyaml        python-yaml          python3-PyYAML
+  T   systemd         systemd-analyze  systemd               systemd              systemd
+  T   binutils        readelf          binutils              binutils             binutils
   T   man-db          man              man-db                man-db               man
   T   groff-base      groff            groff-base            groff                groff
   T   zsh             zsh              zsh                   zsh                  zsh
@@ -175,6 +181,8 @@ install_missing() { # USES
 		fi
 		# Nor shall it start at the next boot.
 		[[ " ${names[*]} " != *' nginx-light '* ]] || update-rc.d nginx disable >/dev/null 2>&1
+		[[ " ${names[*]} " != *' prometheus '* ]] ||
+			update-rc.d prometheus disable >/dev/null 2>&1
 		unblock_services
 		look "$1"
 		((${#missing[@]} == 0)) || die "still missing after the installation: ${missing[*]}"

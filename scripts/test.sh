@@ -141,7 +141,10 @@ skip_live() { # PATHS
 
 suite_golden() { pytest_in golden 120; }
 
-suite_live() { pytest_in live "${LIVE_SECONDS:-600}"; }
+# What is shipped beside the program: units, manifests, dashboard, rules, Debian package.
+suite_packaging() { pytest_in packaging 300; }
+
+suite_live() { pytest_in live "${LIVE_SECONDS:-900}"; }
 
 # --- vm: live tests in guests with other kernels ---------------------------------------------------
 
@@ -225,7 +228,7 @@ suite_fuzz() {
 	"${user[@]}" mkdir -- "$root/build-fuzz/run"
 	for program in "${targets[@]}"; do
 		while (($(jobs -pr | wc -l) >= cpus)); do wait -n; done
-		fuzz_one "$root/build-fuzz/$program" "${FUZZ_SECONDS:-20}" &
+		fuzz_one "$root/build-fuzz/$program" "${FUZZ_SECONDS:-12}" &
 	done
 	wait
 	for program in "${targets[@]}"; do
@@ -251,8 +254,8 @@ test_main() {
 		shift
 		case $word in
 		unit) suites+=(unit asan) ;;
-		asan | golden | live | vm | fuzz | lint) suites+=("$word") ;;
-		tests/golden/* | tests/live/*)
+		asan | golden | packaging | live | vm | fuzz | lint) suites+=("$word") ;;
+		tests/golden/* | tests/packaging/* | tests/live/*)
 			pytest_paths+=("$word")
 			word=${word#tests/}
 			suites+=("${word%%/*}")
@@ -266,12 +269,12 @@ test_main() {
 		--all | --kernel=*) vm_args+=("$word") ;;
 		-*) pytest_args+=("$word") ;;
 		*)
-			say "unknown suite \"$word\": unit asan golden live vm fuzz lint"
+			say "unknown suite \"$word\": unit asan golden packaging live vm fuzz lint"
 			exit 2
 			;;
 		esac
 	done
-	((${#suites[@]})) || suites=(unit asan golden live vm fuzz lint)
+	((${#suites[@]})) || suites=(unit asan golden packaging live vm fuzz lint)
 	mapfile -t suites < <(printf '%s\n' "${suites[@]}" | awk '!seen[$0]++')
 
 	[[ ${suites[*]} == lint ]] || needs='test'

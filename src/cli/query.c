@@ -216,6 +216,15 @@ static int check_output(const struct query *q)
 	return 0;
 }
 
+static int check_serve(const struct query *q)
+{
+	if (!q->serve.fine || q->serve.max_series >= SERVE_LINES_FINE)
+		return 0;
+	log_error("--max-series: %u is too few with --edges fine; give at least %u",
+		  q->serve.max_series, SERVE_LINES_FINE);
+	return -EINVAL;
+}
+
 static int check_heatmap(const struct query *q)
 {
 	if (q->show != SHOW_HEATMAP)
@@ -291,6 +300,8 @@ int query_finish(struct query *q)
 		err = check_output(q);
 	if (!err)
 		err = check_heatmap(q);
+	if (!err)
+		err = check_serve(q);
 	if (err)
 		return err;
 	if (!q->replay) {

@@ -50,6 +50,7 @@ struct option_def;
 #define SERVE_MAX_LISTEN 8
 #define SERVE_LINES_DEFAULT 20000
 #define SERVE_LINES_LEAST 1000
+#define SERVE_LINES_FINE 5000 /* at least, with --edges fine: all others of each outcome */
 #define SERVE_LINES_MOST 1000000
 
 /* What only `tcplat serve` is asked for. */

@@ -7,7 +7,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <sys/timex.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -30,19 +29,27 @@ __u64 clock_real_offset(void)
 	return best;
 }
 
+/*
+ * CLOCK_TAI less CLOCK_REALTIME, which is whole seconds. adjtimex(2) knows it too, but
+ * sandboxes refuse that call (ProtectClock= of systemd, seccomp profiles of containers).
+ */
+static __u64 tai_offset_ns(void)
+{
+	__u64 real = clock_ns(CLOCK_REALTIME), tai = clock_ns(CLOCK_TAI);
+
+	return (tai - real + 500000000) / 1000000000 * 1000000000;
+}
+
 /* The programs use the offset last, so it is set last. */
 static void set_offsets(struct engine *e, bool again)
 {
-	struct timex tx = {};
-
-	adjtimex(&tx);
 	if (again) {
 		__atomic_store_n(&e->skel->bss->real_offset_before, e->skel->bss->real_offset,
 				 __ATOMIC_RELAXED);
 		__atomic_store_n(&e->skel->bss->clock_set_ns, clock_ns(CLOCK_MONOTONIC),
 				 __ATOMIC_RELAXED);
 	}
-	__atomic_store_n(&e->skel->bss->tai_offset, (__u64)tx.tai * 1000000000, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->skel->bss->tai_offset, tai_offset_ns(), __ATOMIC_RELAXED);
 	__atomic_store_n(&e->skel->bss->real_offset, clock_real_offset(), __ATOMIC_RELEASE);
 }
 

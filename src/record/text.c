@@ -63,7 +63,9 @@ static bool harmless(__u32 cp)
 	return true;
 }
 
-static void clean(char *dst, size_t size, const char *src, size_t len, bool terminal)
+enum clean_for { FOR_JSON, FOR_LABEL, FOR_TERMINAL };
+
+static void clean(char *dst, size_t size, const char *src, size_t len, enum clean_for what)
 {
 	const unsigned char *s = (const unsigned char *)src;
 	size_t at = 0;
@@ -84,9 +86,9 @@ static void clean(char *dst, size_t size, const char *src, size_t len, bool term
 			continue;
 		}
 		n = utf8_at(s, len, &cp);
-		if (n && terminal && cp == '\\') {
+		if (n && what == FOR_TERMINAL && cp == '\\') {
 			memcpy(piece, "\\\\", 3);
-		} else if (n && (!terminal || harmless(cp))) {
+		} else if (n && (what == FOR_JSON || harmless(cp))) {
 			memcpy(piece, s, n);
 			piece[n] = 0;
 		} else {
@@ -108,12 +110,17 @@ static void clean(char *dst, size_t size, const char *src, size_t len, bool term
 
 void text_escape(char *dst, size_t size, const char *src, size_t len)
 {
-	clean(dst, size, src, len, true);
+	clean(dst, size, src, len, FOR_TERMINAL);
+}
+
+void text_label(char *dst, size_t size, const char *src, size_t len)
+{
+	clean(dst, size, src, len, FOR_LABEL);
 }
 
 void text_utf8(char *dst, size_t size, const char *src, size_t len)
 {
-	clean(dst, size, src, len, false);
+	clean(dst, size, src, len, FOR_JSON);
 }
 
 static int hex(char c)

@@ -18,6 +18,9 @@
  */
 void text_escape(char *dst, size_t size, const char *src, size_t len);
 
+/* The same for Prometheus, with backslashes as they are: units are full of them. */
+void text_label(char *dst, size_t size, const char *src, size_t len);
+
 /*
  * Untrusted bytes as valid UTF-8 for JSON: only invalid bytes become \xNN; the
  * JSON library escapes the rest.

@@ -13,10 +13,11 @@
 
 /* A slot of the kernel's table. */
 struct key {
-	struct series *s; /* NULL: nothing was seen of it yet */
-	__u32 used;	  /* the reading in which it last counted */
-	bool rest;	  /* it is the kernel's own for all others, and stays */
-	bool retire;	  /* its series was folded */
+	struct series *s;	/* NULL: nothing was seen of it yet */
+	struct histogram *held; /* until its group has been looked for */
+	__u32 used;		/* the reading in which it last counted */
+	bool rest;		/* it is the kernel's own for all others, and stays */
+	bool retire;		/* its series was folded */
 };
 
 struct collector {
@@ -87,6 +88,8 @@ void collector_free(struct collector *c)
 {
 	if (!c)
 		return;
+	for (__u32 i = 0; i < c->n_keys; i++)
+		free(c->keys[i].held);
 	series_table_free(c->table);
 	free(c);
 }
@@ -125,14 +128,32 @@ static struct series *series_of(struct collector *c, const struct histogram *h)
 	return series_get(c->table, &h->key, labels, true);
 }
 
-static void on_histogram(void *arg, struct histogram *h)
+/* Its labels would be for good: they wait until there was a walk. */
+static bool too_early(struct collector *c, const struct histogram *h)
 {
-	struct collector *c = arg;
-	struct key *key;
+	return c->groups && !h->key.rest && h->key.cgroup_id &&
+	       *group_of(c, h->key.cgroup_id) == '#' && groups_due(c->groups);
+}
 
-	if (h->slot >= c->n_keys || h->key.kind >= TCPLAT_NR_KINDS)
-		return;
-	key = &c->keys[h->slot];
+static bool hold(struct key *key, const struct histogram *h)
+{
+	if (!key->held) {
+		key->held = malloc(sizeof(*h));
+		if (!key->held)
+			return false;
+		*key->held = *h;
+		return true;
+	}
+	for (unsigned b = 0; b < TCPLAT_HIST_BUCKETS; b++)
+		key->held->counts[b] += h->counts[b];
+	key->held->count += h->count;
+	key->held->sum_ns += h->sum_ns;
+	key->held->beside += h->beside;
+	return true;
+}
+
+static void count(struct collector *c, struct key *key, struct histogram *h)
+{
 	if (!key->s) {
 		key->s = series_of(c, h);
 		key->rest = h->key.rest;
@@ -146,6 +167,35 @@ static void on_histogram(void *arg, struct histogram *h)
 	}
 	if (key->s)
 		series_add(c->table, key->s, h, c->reading);
+}
+
+static void let_go(struct collector *c, struct key *key)
+{
+	count(c, key, key->held);
+	free(key->held);
+	key->held = NULL;
+}
+
+static void on_histogram(void *arg, struct histogram *h)
+{
+	struct collector *c = arg;
+	struct key *key;
+
+	if (h->slot >= c->n_keys || h->key.kind >= TCPLAT_NR_KINDS)
+		return;
+	key = &c->keys[h->slot];
+	if (!key->s && too_early(c, h) && hold(key, h))
+		return;
+	if (key->held)
+		let_go(c, key);
+	count(c, key, h);
+}
+
+static void let_go_of_known(struct collector *c)
+{
+	for (__u32 i = 0; i < c->n_keys; i++)
+		if (c->keys[i].held && !too_early(c, c->keys[i].held))
+			let_go(c, &c->keys[i]);
 }
 
 /* Series without room, and the keys of the kernel that lead to them. */
@@ -229,6 +279,7 @@ int collector_read(struct collector *c)
 	c->began_ns = clock_ns(CLOCK_MONOTONIC);
 	c->reading++;
 	err = engine_histograms(c->engine, on_histogram, c);
+	let_go_of_known(c);
 	engine_usage(c->engine, &c->usage);
 	if (!err)
 		err = fold(c);
@@ -265,6 +316,7 @@ struct page *collector_page(const struct collector *c, struct self *self)
 	self->lines = series_lines(c->table) + PAGE_LINES;
 	self->max_lines = c->max_lines;
 	self->read_ns = c->took_ns;
+	self_look(self);
 	if (self->timed)
 		engine_programs(c->engine, add_program, self);
 	return page_new(c->table, &c->edges, self);

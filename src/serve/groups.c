@@ -294,6 +294,11 @@ static void nothing(void *item)
 	(void)item;
 }
 
+bool groups_due(const struct groups *g)
+{
+	return g->wanted;
+}
+
 int groups_refresh(struct groups *g)
 {
 	__u64 start = clock_ns(CLOCK_THREAD_CPUTIME_ID);

@@ -7,6 +7,7 @@
 #ifndef TCPLAT_SERVE_GROUPS_H
 #define TCPLAT_SERVE_GROUPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "tcplat/config.h"
@@ -39,6 +40,9 @@ const char *groups_path(struct groups *g, __u64 id);
  * the bounds allow, of which the upper levels are known; otherwise all is as before.
  */
 int groups_refresh(struct groups *g);
+
+/* Is a walk due for which it is too early? What is unknown may be found by it. */
+bool groups_due(const struct groups *g);
 
 /* For tests: any tree, any bounds. Takes the descriptor of its root, also on failure. */
 struct groups_bounds {

@@ -205,7 +205,7 @@ static struct MHD_Daemon *start(struct http *h)
 		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
-int http_new(struct http **out, struct loop *loop, const struct http_ops *ops, void *arg)
+int http_new(struct http **http, struct loop *loop, const struct http_ops *ops, void *arg)
 {
 	_cleanup_(http_freep) struct http *h = calloc(1, sizeof(*h));
 	const union MHD_DaemonInfo *info;
@@ -233,7 +233,7 @@ int http_new(struct http **out, struct loop *loop, const struct http_ops *ops, v
 	if (err)
 		return err;
 	h->epoll = info->epoll_fd;
-	*out = h;
+	*http = h;
 	h = NULL;
 	return 0;
 }
@@ -262,11 +262,13 @@ static int bound(const struct sockaddr_storage *addr, socklen_t len, bool both)
 {
 	_cleanup_close_ int fd =
 		socket(addr->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1, only = !both;
+	int on = 1, only = !both, buffer = 256 * 1024;
 
 	if (fd < 0)
 		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)))
+	/* Connections inherit it: the kernel would keep up to 4 MiB of an answer for each. */
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer)))
 		return -errno;
 	/* The system's default is an administrator's choice; here it is the form of the option. */
 	if (addr->ss_family == AF_INET6 &&

@@ -45,7 +45,7 @@ struct http_times {
 struct http;
 
 /* SIGPIPE has to be ignored. Returns 0 or a negative errno; nothing is reported. */
-int http_new(struct http **h, struct loop *loop, const struct http_ops *ops, void *arg);
+int http_new(struct http **http, struct loop *loop, const struct http_ops *ops, void *arg);
 /* Before the loop is freed. */
 void http_free(struct http *h);
 

@@ -27,20 +27,11 @@ static void put(struct labels *l, const char *text, size_t n)
 
 static void put_escaped(struct labels *l, const char *s)
 {
-	char hex[8];
-
 	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
-
-		if (c == '\\' || c == '"') {
-			put(l, (char[]){ '\\', (char)c }, 2);
-		} else if (c < 0x20 || c == 0x7f) {
-			/* The backslash is one of the value's own. */
-			snprintf(hex, sizeof(hex), "\\\\x%02x", c);
-			put(l, hex, 5);
-		} else {
+		if (*s == '\\' || *s == '"')
+			put(l, (char[]){ '\\', *s }, 2);
+		else
 			put(l, s, 1);
-		}
 	}
 }
 
@@ -59,9 +50,13 @@ static void add_text(struct labels *l, const char *name, const char *value)
 /* Untrusted bytes. */
 static void add_bytes(struct labels *l, const char *name, const char *value, size_t len)
 {
-	char text[VALUE_MAX];
+	char text[4 * VALUE_MAX + 1];
+	size_t n = len < VALUE_MAX ? len : VALUE_MAX;
 
-	text_utf8(text, sizeof(text), value, len);
+	/* At a whole character, if it is one. */
+	for (int i = 0; i < 3 && n < len && ((unsigned char)value[n] & 0xc0) == 0x80; i++)
+		n--;
+	text_label(text, sizeof(text), value, n);
 	add_text(l, name, text);
 }
 

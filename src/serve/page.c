@@ -69,6 +69,13 @@ struct page {
 	struct series **all; /* copies, in the order of families and labels */
 };
 
+static size_t held;
+
+size_t pages_held(void)
+{
+	return held;
+}
+
 static void copy_free(struct series *s)
 {
 	if (s)
@@ -90,6 +97,7 @@ void page_unref(struct page *p)
 		copy_free(p->all[i]);
 	free(p->all);
 	free(p);
+	held--;
 }
 
 static struct series *copy_of(const struct series *s, const struct edges *edges)
@@ -123,6 +131,7 @@ struct page *page_new(const struct series_table *t, const struct edges *edges,
 	if (!p)
 		return NULL;
 	p->refs = 1;
+	held++;
 	p->edges = edges;
 	p->self = *self;
 	p->all = calloc(series_count(t) + 1, sizeof(struct series *));

@@ -20,6 +20,9 @@ struct page *page_new(const struct series_table *t, const struct edges *edges,
 struct page *page_ref(struct page *p);
 void page_unref(struct page *p);
 
+/* How many there are: clients that take their time hold theirs. */
+size_t pages_held(void);
+
 static inline void page_unrefp(struct page **p)
 {
 	page_unref(*p);

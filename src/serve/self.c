@@ -218,7 +218,17 @@ static __u64 ns_of(const struct timeval *t)
 	return (__u64)t->tv_sec * 1000000000 + (__u64)t->tv_usec * 1000;
 }
 
-static void print_process(struct printer *p)
+void self_look(struct self *s)
+{
+	struct rusage usage = {};
+
+	getrusage(RUSAGE_SELF, &usage);
+	s->cpu_ns = ns_of(&usage.ru_utime) + ns_of(&usage.ru_stime);
+	s->resident_bytes = resident_bytes();
+	s->started_unix_ns = started_unix_ns();
+}
+
+static void print_process(struct printer *p, const struct self *s)
 {
 	static const struct metric cpu = { "process_cpu_seconds", METRIC_COUNTER, "seconds",
 					   "CPU time of the agent, without that of BPF programs." };
@@ -228,15 +238,13 @@ static void print_process(struct printer *p)
 					     "When the agent started, since the epoch." };
 	static const struct metric build = { "tcplat_build", METRIC_INFO, NULL,
 					     "Version of tcplat, and the kernel it runs on." };
-	struct rusage usage = {};
 	struct utsname u = {};
 
-	getrusage(RUSAGE_SELF, &usage);
 	head(p, &cpu);
-	seconds(p, NULL, NULL, ns_of(&usage.ru_utime) + ns_of(&usage.ru_stime));
-	one(p, &memory, resident_bytes());
+	seconds(p, NULL, NULL, s->cpu_ns);
+	one(p, &memory, s->resident_bytes);
 	head(p, &start);
-	seconds(p, NULL, NULL, started_unix_ns());
+	seconds(p, NULL, NULL, s->started_unix_ns);
 	uname(&u);
 	head(p, &build);
 	fprintf(p->f, "tcplat_build_info{version=\"%s\",kernel=\"%s\"} 1\n", TCPLAT_VERSION,
@@ -251,5 +259,5 @@ void self_print(FILE *f, const struct self *s, bool openmetrics)
 	print_size(&p, s);
 	print_programs(&p, s);
 	print_serving(&p, s);
-	print_process(&p);
+	print_process(&p, s);
 }

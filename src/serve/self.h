@@ -26,7 +26,8 @@ struct self {
 	unsigned connections;
 	__u64 cut, requests; /* connections and requests over HTTP */
 	bool timed;
-	unsigned n_programs; /* 0: they are not timed */
+	__u64 cpu_ns, resident_bytes, started_unix_ns; /* of this process */
+	unsigned n_programs;			       /* 0: they are not timed */
 	struct self_program programs[SELF_MAX_PROGRAMS];
 };
 
@@ -48,7 +49,10 @@ struct metric {
 /* HELP, TYPE and, where there is one, UNIT; OpenMetrics names counters without _total. */
 void metric_head(FILE *f, const struct metric *m, bool openmetrics);
 
-/* The lines about ourselves, those of the process included. */
+/* Fills in what this process is and has taken, up to now. */
+void self_look(struct self *s);
+
+/* The lines about ourselves. */
 void self_print(FILE *f, const struct self *s, bool openmetrics);
 
 /* How many lines that takes, at most. */

@@ -27,6 +27,14 @@
 /* How often the kernel's keys are looked after when nobody asks. */
 #define TICK_NS (5ULL * 1000 * 1000 * 1000)
 
+/*
+ * Clients that are slow to take what they asked for hold the page that was current then,
+ * for a minute at most (http.h). When there are so many, further ones get the newest, if
+ * that is not older than this, or nothing.
+ */
+#define PAGES_MOST 8
+#define STALE_NS (10ULL * 1000 * 1000 * 1000)
+
 #define DEFAULT_PORT "9762"
 
 struct serve {
@@ -40,6 +48,7 @@ struct serve {
 	struct page *page; /* of the last reading that somebody asked for */
 	__u64 page_ns;
 	__u64 scrapes;
+	char addresses[HTTP_LISTENERS][LISTEN_TEXT];
 	int signals, tick, watchdog; /* descriptors, -1: none */
 	bool over;
 	bool ready;
@@ -52,8 +61,12 @@ static struct page *current_page(struct serve *s)
 	struct self self = { .scrapes = s->scrapes, .timed = s->q->serve.bpf_stats };
 	struct http_counters http = http_counters(s->http);
 
-	if (s->page && clock_ns(CLOCK_MONOTONIC) - s->page_ns < SHARED_NS)
+	__u64 fresh_ns = pages_held() < PAGES_MOST ? SHARED_NS : STALE_NS;
+
+	if (s->page && clock_ns(CLOCK_MONOTONIC) - s->page_ns < fresh_ns)
 		return s->page;
+	if (fresh_ns == STALE_NS)
+		return NULL;
 	if (collector_read(s->collector))
 		return NULL;
 	self.connections = http.connections;
@@ -130,7 +143,7 @@ static void on_tick(void *arg, __u32 events)
 	if (clock_ns(CLOCK_MONOTONIC) - collector_read_ns(s->collector) >= TICK_NS / 2)
 		collector_read(s->collector);
 	/* Nobody has asked for it again: it is only memory now. */
-	if (clock_ns(CLOCK_MONOTONIC) - s->page_ns >= TICK_NS) {
+	if (clock_ns(CLOCK_MONOTONIC) - s->page_ns >= STALE_NS) {
 		page_unref(s->page);
 		s->page = NULL;
 	}
@@ -305,15 +318,19 @@ static int load(struct serve *s)
 	return err;
 }
 
-static void announce(const struct serve *s)
+/* The name of an interface takes a socket, which is not to be had later. */
+static void write_addresses(struct serve *s)
 {
 	const struct sockaddr_storage *addr;
-	char text[LISTEN_TEXT];
 
-	for (unsigned i = 0; (addr = http_address(s->http, i)); i++) {
-		listen_text(text, addr);
-		fprintf(stderr, "tcplat: serving on http://%s/metrics\n", text);
-	}
+	for (unsigned i = 0; i < HTTP_LISTENERS && (addr = http_address(s->http, i)); i++)
+		listen_text(s->addresses[i], addr);
+}
+
+static void announce(const struct serve *s)
+{
+	for (unsigned i = 0; i < HTTP_LISTENERS && *s->addresses[i]; i++)
+		fprintf(stderr, "tcplat: serving on http://%s/metrics\n", s->addresses[i]);
 }
 
 static int set_up(struct serve *s, const struct lockdown_user *user)
@@ -340,6 +357,7 @@ static int set_up(struct serve *s, const struct lockdown_user *user)
 		log_error("cannot set up the event loop: %s", strerror(-err));
 		return err;
 	}
+	write_addresses(s);
 	return lockdown(user);
 }
 

@@ -130,6 +130,8 @@ USAGE = [
     ("tcplat serve --edges all", "tcplat: --edges: 'all' is no set of edges; give octave or fine\n"),
     ("tcplat serve --max-series 999", "tcplat: --max-series: '999' is not a number of lines; give "
      "a whole number from 1000 to 1000000\n"),
+    ("tcplat serve --edges fine --max-series 4999", "tcplat: --max-series: 4999 is too few with "
+     "--edges fine; give at least 5000\n"),
     ("tcplat serve --by outcome", "tcplat: --by: 'outcome' has the unknown key 'outcome'; keys are "
      "laddr, raddr, lport, rport, pid, comm, cgroup, netns, unit, container, pod\n"),
     ("tcplat serve --by none,unit", "tcplat: --by none and other keys contradict each other: none "),

@@ -2,6 +2,7 @@
 """More keys than there is room for: what is folded, what returns, and that no count is lost."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -149,6 +150,22 @@ def test_few_keys_fold_nothing(crowd, sink):
                 for n in range(20)] == [1] * 20
 
 
+@pytest.mark.parametrize("args", (FEW, ("--edges", "fine", "--max-series", "5000"),
+                                  ("--split", *FEW)), ids=lambda args: " ".join(args))
+def test_least_page(crowd, sink, args):
+    """Of as few lines as may be asked for, with one for others of each kind and several outcomes."""
+    with agent(crowd, *args) as tracer:
+        visit(crowd, range(100))
+        with crowd.entered(), socket.socket() as one:
+            for port in (1, 2, 3):
+                assert one.connect_ex((address(port), port)) == errno.ECONNREFUSED
+        page = after(tracer, 103)
+        most = page.value("tcplat_page_lines_limit")
+        assert lines(page) <= page.value("tcplat_page_lines") <= most
+        assert page.total("tcplat_connects_total", outcome="established") == 100
+        assert page.total("tcplat_connects_total", outcome="refused") == 3
+
+
 def of(page, number):
     return page.value("tcplat_connects_total", outcome="established", raddr=address(number))
 
@@ -201,7 +218,7 @@ def test_connections_outlive_their_keys(crowd, sink):
         pass_on(theirs, ours, 500)
         assert bytes_of(after(tracer, 1)) == 500
         made = 1
-        for first in range(1000, 2000, 20):
+        for first in range(1000, 1300, 20):
             visit(crowd, range(first, first + 20))
             made += 20
             page = after(tracer, made)
@@ -299,3 +316,30 @@ def test_scrapes_at_once_share_a_page(crowd, sink):
         pages = {re.search(rb"^tcplat_scrapes_total (\d+)$", stack.enter_context(
             client.makefile("rb")).read(), re.M)[1] for client in clients}
         assert len(pages) <= 2
+
+
+def number_of(page):
+    return page.value("tcplat_scrapes_total")
+
+
+def test_slow_readers_hold_few_pages(crowd, sink):
+    """Each may have its own for a minute; from the eighth on, all get the newest there is."""
+    with agent(crowd) as tracer, contextlib.ExitStack() as stack:
+        visit(crowd, range(600))
+        after(tracer, 600)
+        slow = []
+        for _ in range(10):
+            one = stack.enter_context(socket.socket())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.connect((tracer.host, tracer.port))
+            one.sendall(b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n")
+            assert one.recv(15) == b"HTTP/1.1 200 OK"
+            slow.append(one)
+            # The delay is what is tested: a page is shared for 200 ms.
+            threading.Event().wait(0.25)
+        held = number_of(tracer.scrape())
+        threading.Event().wait(0.25)
+        assert number_of(tracer.scrape()) == held
+        for one in slow:
+            one.close()
+        when(tracer, lambda page: number_of(page) > held)

@@ -1,83 +1,43 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Names that others chose, as values of labels: the page stays a page, and says what they are."""
 
-import contextlib
 import os
+import unicodedata
 
 import pytest
 
-from lib import traffic
-from lib.cgroups import cgroup2_mount
-from lib.process import until
+from lib import groups, traffic
 from lib.prometheus import Prometheus, check_metrics, needs_prometheus, needs_promtool
 from lib.serve import Agent
 from test_hostile_names import NAMES
 
 CONNECTS = "tcplat_connects_total"
 
+CONTAINER = "0123456789abcdef" * 4
+POD = "8f2c1a5e-0d53-4a8e-9a39-7d1e8c0a9b11"
+SCOPE = f"cri-containerd-{CONTAINER}.scope"
+
 
 def shown(name):
-    """Control characters and what is no UTF-8 as \\xNN, all else as it is."""
+    """What is no UTF-8, controls, and what nobody can see as \\xNN; all else as it is."""
     text = name.decode("utf-8", "surrogateescape")
     return "".join(
         f"\\x{ord(c) - 0xdc00:02x}" if "\udc80" <= c <= "\udcff"
-        else "".join(f"\\x{byte:02x}" for byte in c.encode()) if is_control(c) else c
+        else "".join(f"\\x{byte:02x}" for byte in c.encode())
+        if unicodedata.category(c) in ("Cc", "Cf") else c
         for c in text)
-
-
-def is_control(c):
-    return c < " " or "\x7f" <= c <= "\x9f" or c in "\u202e"
-
-
-def v1_mount():
-    """Where serve looks up groups when memory is a controller of v1, else None."""
-    with open("/proc/self/mounts", encoding="utf-8") as file:
-        mounts = [line.split() for line in file]
-    for controller in ("memory", "pids", "cpu"):
-        for words in mounts:
-            if words[2] == "cgroup" and controller in words[3].split(","):
-                return words[1]
-    return None
 
 
 @pytest.fixture
 def group():
-    """Makes groups in the hierarchy that serve takes their names from; removes them when empty."""
-    root = v1_mount() or cgroup2_mount()
-    if root is None:
-        pytest.skip("no cgroups are mounted here")
-    made = []
-
-    def make(name):
-        path = os.path.join(root.encode(), name)
-        try:
-            os.mkdir(path)
-        except OSError as error:
-            pytest.skip(f"no group can be made below {root}: {error}")
-        made.append(path)
-        return path
-
-    def empty(path):
-        with open(path + b"/cgroup.procs", "rb") as file:
-            return not file.read()
-
-    yield make
-    for path in reversed(made):
-        until(lambda path=path: empty(path), 5, f"somebody stays in {path}")
-        os.rmdir(path)
-
-
-@contextlib.contextmanager
-def inside(path, ns, port):
-    """A client in this group, about to connect."""
-    with traffic.Client(ns, "127.0.0.1", port) as client:
-        with open(path + b"/cgroup.procs", "w", encoding="ascii") as file:
-            file.write(str(client.pid))
-        yield client
+    with groups.maker(groups.naming_mount()) as make:
+        yield make
 
 
 def refused(path, ns, port):
-    with inside(path, ns, port) as client:
+    """A connect by a process in this group, at a port where nobody listens."""
+    with traffic.Client(ns, "127.0.0.1", port) as client:
+        groups.move(client.pid, path)
         assert client.go().result().error == "ECONNREFUSED"
 
 
@@ -142,36 +102,47 @@ def test_prometheus_takes_them(loopback, group, tmp_path):
     assert any(f' "q\\{chr(92)}xff' in dict(series).get("cgroup", "") for series in ours)
 
 
-UNIT = "/system.slice/web.service"
-CONTAINER = "0123456789abcdef" * 4
-POD = "8f2c1a5e-0d53-4a8e-9a39-7d1e8c0a9b11"
-SCOPE = f"cri-containerd-{CONTAINER}.scope"
-
-
 def test_a_group_made_after_the_agent_has_looked(loopback, group):
     """Each is found by a look of its own, however soon after another one."""
     expected = {}
     with agent(loopback.client, "cgroup") as serving:
         for port in range(800, 810):
             name = f"tcplat-{os.getpid()}-{port}"
-            refused(group(name.encode()), loopback.client, port)
+            refused(group(name), loopback.client, port)
             expected[port] = f"/{name}"
             page = serving.scrape_when(lambda page, port=port: port in by_port(page, "cgroup"))
         page = serving.scrape_when(lambda page: by_port(page, "cgroup") == expected, timeout=8)
     assert by_port(page, "cgroup") == expected
 
 
+def test_groups_among_thousands(loopback, group):
+    """To look for one takes a while then, and is not done again at once: it has to be later."""
+    top = f"tcplat-{os.getpid()}"
+    for name in (top, *(f"{top}/{number}" for number in range(5000))):
+        group(name)
+    ports, made = range(820, 828), {}
+    with agent(loopback.client, "cgroup") as serving:
+        for port in ports:
+            made[port] = group(f"{top}/late-{port}")
+            refused(made[port], loopback.client, port)
+            serving.scrape_when(lambda page, port=port: port in by_port(page, "cgroup"))
+        for port in ports:
+            refused(made[port], loopback.client, port)
+        serving.scrape_when(lambda page: page.values(CONNECTS) == {
+            (("cgroup", f"/{top}/late-{port}"), ("outcome", "refused"), ("rport", str(port))): 2
+            for port in ports}, timeout=15)
+
+
 def test_units_containers_and_pods(loopback, group):
     """What a path says of them becomes labels; what it does not, none."""
     top = f"tcplat-{os.getpid()}.slice"
     slices = f"{top}/kubepods-burstable-pod{POD.replace('-', '_')}.slice"
-    for name in (top, f"{top}/web.service", slices, f"{slices}/{SCOPE}", f"{top}/plain"):
-        group(name.encode())
-    root = (v1_mount() or cgroup2_mount()).encode()
+    made = {name: group(name) for name in (top, f"{top}/web.service", slices, f"{slices}/{SCOPE}",
+                                           f"{top}/plain")}
     with agent(loopback.client, "unit,container,pod") as serving:
         for port, name in ((901, f"{top}/web.service"), (902, f"{slices}/{SCOPE}"),
                            (903, f"{top}/plain")):
-            refused(os.path.join(root, name.encode()), loopback.client, port)
+            refused(made[name], loopback.client, port)
         page = serving.scrape()
     assert {label: by_port(page, label) for label in ("unit", "container_id", "pod_uid")} == {
         "unit": {901: "web.service", 902: None, 903: top},
@@ -182,12 +153,11 @@ def test_units_containers_and_pods(loopback, group):
 def test_groups_that_look_alike_are_one(loopback, group):
     """Of two groups with the same unit, the counts are added up."""
     top = f"tcplat-{os.getpid()}.service"
-    for name in (top, f"{top}/one", f"{top}/two"):
-        group(name.encode())
-    root = (v1_mount() or cgroup2_mount()).encode()
+    group(top)
+    made = {name: group(f"{top}/{name}") for name in ("one", "two")}
     with Agent("--netns", loopback.client.inode, "--by", "unit") as serving:
         for name, count in (("one", 2), ("two", 3)):
             for _ in range(count):
-                refused(os.path.join(root, top.encode(), name.encode()), loopback.client, 9)
+                refused(made[name], loopback.client, 9)
         page = serving.scrape()
     assert page.values(CONNECTS) == {(("outcome", "refused"), ("unit", top)): 5}

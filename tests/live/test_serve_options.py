@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from lib import reader, talk, traffic
+from lib import groups, reader, talk, traffic
+from lib.cgroups import cgroup2_mount
 from lib.serve import Agent
 from lib.tool import run_tool
 
@@ -72,6 +73,21 @@ def test_local_ports(veth):
         other.schedule([(0, 70)], [(5, "recv", 70)])
         page = serving.scrape()
     assert page.values("tcplat_pickup_bytes_total") == {(("lport", "8011"),): 100}
+
+
+@pytest.mark.parametrize("by", ["rport", "rport,cgroup"])
+def test_groups(veth, by):
+    """Who is in it is counted, nobody else; it is of v2, wherever names are looked up."""
+    with groups.maker(cgroup2_mount()) as make:
+        group = make(f"tcplat-{os.getpid()}")
+        with Agent("--netns", veth.client.inode, "--cgroup", group.decode(), "--by", by) as serving:
+            connect(veth)
+            with traffic.Client(veth.client, veth.server_v4, 8002) as client:
+                groups.move(client.pid, group)
+                assert client.go().result().error == "ECONNREFUSED"
+            page = serving.scrape()
+    (series,) = page.values(CONNECTS)
+    assert dict(series)["rport"] == "8002"
 
 
 # --- keys ----------------------------------------------------------------------------------------

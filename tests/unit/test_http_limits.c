@@ -6,6 +6,20 @@
 
 #include "core/cleanup.h"
 
+/* Without the NUL. */
+static void overwrite(char *dst, const char *text)
+{
+	while (*text)
+		*dst++ = *text++;
+}
+
+/* With it. */
+static void put(char *dst, const char *text)
+{
+	overwrite(dst, text);
+	dst[strlen(text)] = 0;
+}
+
 /* A request whose head, or target, has exactly so many bytes. */
 static const char *ask_of(size_t head, size_t target)
 {
@@ -19,7 +33,7 @@ static const char *ask_of(size_t head, size_t target)
 		memset(request + n, 'b', head - 4 - n);
 		n = head - 4;
 	}
-	strcpy(request + n, "\r\n\r\n");
+	put(request + n, "\r\n\r\n");
 	return ask(request);
 }
 
@@ -42,7 +56,7 @@ static const char *ask_with(const char *start, const char *field, unsigned n, co
 	while (n--)
 		len += (size_t)sprintf(request + len, "%s", field);
 	assert_true(len + strlen(end) < sizeof(request));
-	strcpy(request + len, end);
+	put(request + len, end);
 	return ask(request);
 }
 
@@ -76,17 +90,17 @@ static void test_least_block(void **state)
 	const char *got;
 
 	(void)state;
-	memcpy(cookie, start, strlen(start));
+	put(cookie, start);
 	memset(cookie + strlen(start), 'c', len);
-	strcpy(cookie + strlen(start) + len, "\r\n");
+	put(cookie + strlen(start) + len, "\r\n");
 	pages.size = 100000;
 	/* other requests behind it, which have come too */
 	for (int requests = 0; requests < 2; requests++) {
 		static char end[40000];
 
-		strcpy(end, "\r\n");
+		put(end, "\r\n");
 		for (size_t n = 2; requests && n < 30000; n += strlen(GET("/")))
-			strcpy(end + n, GET("/"));
+			put(end + n, GET("/"));
 		got = ask_with(cookie, "X:y\r\n", fields, end);
 		assert_status(got, 200);
 		assert_non_null(strstr(got, "\r\n0\r\n\r\n"));
@@ -101,12 +115,12 @@ static void test_far_over_limits(void **state)
 
 	(void)state;
 	memset(request, 'a', sizeof(request) - 1);
-	memcpy(request, "GET /", 5);
+	overwrite(request, "GET /");
 	assert_status(ask(request), 414);
-	memcpy(request, "GET / HTTP/1.1\r\nX: ", 19);
+	overwrite(request, "GET / HTTP/1.1\r\nX: ");
 	assert_status(ask(request), 431);
 	for (size_t i = 16; i + 5 < sizeof(request); i += 5)
-		memcpy(request + i, "X:y\r\n", 5);
+		overwrite(request + i, "X:y\r\n");
 	assert_status(ask(request), 431);
 	assert_int_equal(http_counters(server).connections, 0);
 }

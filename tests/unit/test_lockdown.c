@@ -25,7 +25,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
-#include <sys/timex.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -252,7 +251,6 @@ static int compare(const void *a, const void *b)
 static int try_library(void)
 {
 	const size_t size = 64 << 20, number = 1 << 20;
-	struct timex tx = {};
 	struct timespec nap = { .tv_nsec = 1 };
 	struct rusage usage;
 	struct stat st;
@@ -283,7 +281,6 @@ static int try_library(void)
 	free(more);
 	CHECK(sysconf(_SC_NPROCESSORS_ONLN) > 0 && sysconf(_SC_PHYS_PAGES) > 0 &&
 	      sysconf(_SC_OPEN_MAX) > 0);
-	CHECK(adjtimex(&tx) >= 0);
 	CHECK(!nanosleep(&nap, NULL));
 	CHECK(!getrusage(RUSAGE_SELF, &usage));
 	CHECK(dprintf(STDERR_FILENO, "%s", "") == 0);
