@@ -54,7 +54,7 @@ def main():
             print(f"bench: {name} ...", file=sys.stderr, flush=True)
             text.append(PARTS[name](args.quick))
             print(text[-1], flush=True)
-    text += [parts.NOTES, pickup.NOTES, rtt.NOTES]
+    text += [parts.NOTES, pickup.NOTES, rtt.NOTES, serve.NOTES]
     if args.write:
         lib.write_doc("docs/BENCHMARKS.md", "\n".join(text))
     return 0

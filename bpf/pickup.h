@@ -101,6 +101,8 @@ static __always_inline bool pickup_reader(struct pickup_read *x)
 	return owner_wanted(task, x->ts, e->comm);
 }
 
+#define KEYS_OF_READER (TCPLAT_KEY_PID | TCPLAT_KEY_CGROUP | TCPLAT_KEY_COMM)
+
 static __always_inline bool same_reader(const struct tcplat_hist_key *k,
 					const struct tcplat_event *e)
 {
@@ -125,6 +127,8 @@ static __noinline __u32 pickup_slot(struct pickup_read *x, struct tcp_sock *tp)
 
 	/* Once: it may be taken from us in between, see sweep.h. */
 	slot = *(volatile __u32 *)&st->slot;
+	if (slot && !(cfg.by & KEYS_OF_READER))
+		return slot;
 	if (slot) {
 		s = hist_at(slot - 1);
 		if (s && same_reader(&s->key, &x->said->p.ev))

@@ -272,6 +272,17 @@ static int make_room(struct collector *c)
 	return 0;
 }
 
+/* What is lost by re-entrance is put together from several counts: it may be less next time. */
+static void look_at_usage(struct collector *c)
+{
+	struct engine_usage before = c->usage;
+
+	engine_usage(c->engine, &c->usage);
+	for (int i = 0; i < TCPLAT_NR_LOST; i++)
+		if (c->usage.counters.lost[i] < before.counters.lost[i])
+			c->usage.counters.lost[i] = before.counters.lost[i];
+}
+
 int collector_read(struct collector *c)
 {
 	int err;
@@ -280,12 +291,12 @@ int collector_read(struct collector *c)
 	c->reading++;
 	err = engine_histograms(c->engine, on_histogram, c);
 	let_go_of_known(c);
-	engine_usage(c->engine, &c->usage);
+	look_at_usage(c);
 	if (!err)
 		err = fold(c);
 	if (!err)
 		err = make_room(c);
-	engine_usage(c->engine, &c->usage);
+	look_at_usage(c);
 	if (err)
 		log_error("reading the histograms failed: %s", strerror(-err));
 	c->took_ns = clock_ns(CLOCK_MONOTONIC) - c->began_ns;
