@@ -189,7 +189,8 @@ class Watched:
             with contextlib.suppress(FileNotFoundError), \
                     open(f"/proc/{self.tracer.pid}/fdinfo/{fd}", encoding="ascii") as file:
                 fields = dict(line.split(":", 1) for line in file if ":" in line)
-                if "map_id" in fields:
+                # The link of an iterator names its map, too, and is none.
+                if "map_id" in fields and "link_id" not in fields:
                     total += int(fields["memlock"])
         return total // 1024
 
