@@ -57,22 +57,12 @@ def check(account, stopped):
 
 @pytest.mark.parametrize("steered", [False, True])
 def test_burst(loopback, steered, family):
-    """With two copies of the hook next to nothing goes missing by re-entrance.
-
-    With one, a percent and more does, each time (test_reentered). What no copy is called for
-    comes in bursts, now and then, on some kernels: it has to be in the books each time, too.
-    """
-    losses = []
-    for _ in range(5):
-        with rps(loopback.client, steered):
-            account, stopped = burst(loopback, threads=2, parallel=64, family=family)
-        lost = check(account, stopped)
-        assert account["made"] == BURST
-        assert sum(lost.values()) == lost["reentered"]
-        losses.append(lost["reentered"])
-        if losses[-1] <= BURST // 1000:
-            return
-    pytest.fail(f"lost of {BURST} each time: {losses}")
+    with rps(loopback.client, steered):
+        account, stopped = burst(loopback, threads=2, parallel=64, family=family)
+    lost = check(account, stopped)
+    assert account["made"] == BURST
+    # Two copies of the hook: a handful at most goes missing by re-entrance.
+    assert sum(lost.values()) == lost["reentered"] <= BURST // 100
 
 
 def test_burst_while_others_come_and_go(loopback):
