@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from lib import netns, paths
+from lib import netns, paths, standstill
 
 
 def pytest_collection_modifyitems(items):
@@ -20,10 +20,19 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=paths.netem_missing()))
 
 
+def pytest_terminal_summary(terminalreporter):
+    if standstill.in_all:
+        terminalreporter.write_line(standstill.in_all)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def swept():
-    if not os.geteuid():
-        netns.sweep()
+    if os.geteuid():
+        yield
+        return
+    netns.sweep()
+    with standstill.watching():
+        yield
 
 
 @pytest.fixture(scope="module")

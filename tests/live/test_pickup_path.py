@@ -12,14 +12,14 @@ import pytest
 from lib import paths, reader
 from lib.capture import FIN, Capture
 from lib.kernel import SPLICE, needs_data_ready
-from lib.pickups import DELAY, SMALL, Pickups
+from lib.pickups import SMALL, Pickups
 from lib.process import until
 from lib.tool import Tracer
 
 
 def there(path, ms):
     """When what is sent so late has come, as a time of the reader."""
-    return ms + DELAY[path.client_dev][0]
+    return ms + reader.DELAY[path.client_dev][0]
 
 
 def rows_for(done, reads):

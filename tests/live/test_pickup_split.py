@@ -2,7 +2,6 @@
 """--split: where a wait went, against what the reader, the scheduler and a known burst say."""
 
 import contextlib
-import functools
 import os
 import re
 import signal
@@ -13,35 +12,11 @@ import pytest
 
 from lib import reader
 from lib.commands import ping_pong, script, state
+from lib.patience import patient, soon
 from lib.process import Child, until
 from lib.tool import Tracer
 
 pytestmark = pytest.mark.skipif(os.cpu_count() < 2, reason="needs two CPUs")
-
-DELAY = {"lo": (0, 0), "veth0": (0, 0), "dl0": (10, 12)}  # of the path, ms
-LATE = 5  # ms; what a busy machine may add, at times
-
-
-class Late(AssertionError):
-    pass
-
-
-def soon(ms):
-    if ms >= LATE:
-        raise Late(f"{ms} ms late")
-
-
-def patient(test):
-    """A busy machine is late at times, not every time. Nothing but that is tried again."""
-
-    @functools.wraps(test)
-    def repeated(*args, **kw):
-        for _ in range(4):
-            with contextlib.suppress(Late):
-                return test(*args, **kw)
-        return test(*args, **kw)
-
-    return repeated
 
 
 class Parts:
@@ -118,7 +93,7 @@ def end(*runs):
 @patient
 def test_asleep_until_data_come(any_path, family):
     """All parts are small; the epoll of a program that reads later is its own matter."""
-    delay = DELAY[any_path.client_dev]
+    delay = reader.DELAY[any_path.client_dev]
     with reader.pair(any_path, family) as (_, rcv), tracing(rcv.ns) as tracer:
         result = rcv.schedule([(10, 100), (40, 100), (70, 100)],
                               [(0, "block", 500), (30, "epoll", 500), (60, "epoll+10", 500)])
@@ -146,7 +121,7 @@ def test_data_come_while_it_goes_to_sleep(veth):
         rows = [Parts(row) for row in tracer.stop()[1]]
     assert len(rows) == len(found) == 1440
     for part, read in zip(rows, found):
-        assert part.app >= min(part.all, ms(read.woke, read.before))
+        assert part.app + read.queued / 1e6 >= min(part.all, ms(read.woke, read.before))
 
 
 def test_other_connections_on_the_same_cpu(loopback, veth):
@@ -182,7 +157,7 @@ def test_low_water_mark(loopback):
 @patient
 def test_burst(any_path, how):
     """Something else has the CPU when the data come: RUNQ is what is left of it then."""
-    delay = DELAY[any_path.client_dev]
+    delay = reader.DELAY[any_path.client_dev]
     with pinned(any_path) as (burst, rcv), tracing(rcv.ns) as tracer:
         waited = rcv.run_queue_ns()
         runs = begin(rcv, [(10, 100)], how, 100)
@@ -203,7 +178,7 @@ def test_burst(any_path, how):
 @patient
 def test_segments_while_it_is_on_the_run_queue(any_path):
     """Woken by the first; the others came after that, and waited for the CPU only."""
-    delay = DELAY[any_path.client_dev]
+    delay = reader.DELAY[any_path.client_dev]
     with pinned(any_path) as (burst, rcv), tracing(rcv.ns) as tracer:
         runs = begin(rcv, [(10, 100), (15, 200), (20, 300)], "block", 1000)
         burst.burn(runs[0].start + int((5 + delay[0]) * 1e6), 30)
@@ -246,7 +221,7 @@ def test_hog(loopback):
 @patient
 def test_asleep_for_something_else(any_path, family):
     """It reads when its own time has come: these data have woken nobody."""
-    delay = DELAY[any_path.client_dev]
+    delay = reader.DELAY[any_path.client_dev]
     hows = ["recv", "read", "readv", "dontwait", "thread", "child"]
     with reader.pair(any_path, family) as (_, rcv), tracing(rcv.ns) as tracer:
         sends = [(20 * i, 100) for i in range(len(hows))]

@@ -5,7 +5,7 @@ import pytest
 
 from lib import reader
 from lib.kernel import SPLICE
-from lib.pickups import DELAY, Pickups, wide_window
+from lib.pickups import Pickups, wide_window
 
 # man tcplat-pickup: so many arrivals have a time of their own
 SINGLE = 33
@@ -13,7 +13,7 @@ SINGLE = 33
 
 def later(path, ms):
     """As a time of the reader: so much after what was sent at 0 has come."""
-    return ms + DELAY[path.client_dev][0]
+    return ms + reader.DELAY[path.client_dev][0]
 
 
 def arrive(rcv, sends):

@@ -10,7 +10,7 @@ import pytest
 
 from lib import reader
 from lib.kernel import needs_data_ready
-from lib.pickups import DELAY, Pickups
+from lib.pickups import Pickups
 from lib.tool import Tracer
 
 TCP_ULP = 31
@@ -25,7 +25,7 @@ ASLEEP = ["block", "epoll", "epoll+10", "thread", "child", "io_uring"]
 
 def there(path, ms):
     """When what is sent so late has come, as a time of the reader."""
-    return ms + DELAY[path.client_dev][0]
+    return ms + reader.DELAY[path.client_dev][0]
 
 
 def each_in_turn(path, rcv, calls, wait=9):

@@ -3,19 +3,14 @@
 
 import contextlib
 import errno
-import functools
 import os
 
 import pytest
 
 from lib import reader
 from lib.capture import ACK, SYN, Capture
+from lib.patience import patient, soon
 from lib.process import until
-
-LATE = 5  # ms; what anything may be too late, never too early
-
-# what the path takes, in ms
-DELAY = {"lo": (0, 0), "veth0": (0, 0), "dl0": (10, 12)}
 
 CALLS = ["read", "recv", "recvmsg", "readv", "recvmmsg", "waitall", "dontwait", "trunc", "splice",
          "thread", "child"]
@@ -23,28 +18,6 @@ CALLS = ["read", "recv", "recvmsg", "readv", "recvmmsg", "waitall", "dontwait", 
 
 def ms(of, then):
     return (of - then) / 1e6
-
-
-class Late(AssertionError):
-    pass
-
-
-def soon(late):
-    if late >= LATE:
-        raise Late(f"{late} ms late")
-
-
-def patient(test):
-    """A busy machine is late at times, not every time."""
-
-    @functools.wraps(test)
-    def repeated(*args, **kw):
-        for _ in range(3):
-            with contextlib.suppress(Late):
-                return test(*args, **kw)
-        return test(*args, **kw)
-
-    return repeated
 
 
 def in_time(result, sends, reads):
@@ -86,7 +59,7 @@ def test_reads_at_its_time(any_path, family):
         assert (rcv.laddr, rcv.lport) == (any_path.server_addr(family), rcv.port)
         with open(f"/proc/{rcv.pid}/comm", "rb") as file:
             assert file.read() == b"a reader\n" == rcv.comm + b"\n"
-        reads = all_ways(rcv, DELAY[any_path.client_dev], CALLS)
+        reads = all_ways(rcv, reader.DELAY[any_path.client_dev], CALLS)
         tids = {how: read.tid for how, read in reads.items()}
         thread, child = tids.pop("thread"), tids.pop("child")
         assert set(tids.values()) == {rcv.pid} and len({rcv.pid, thread, child}) == 3
@@ -102,7 +75,7 @@ def test_reader_that_connects(any_path, family):
         assert rcv.ns is any_path.client and snd.ns is any_path.server
         with open(f"/proc/{rcv.pid}/comm", "rb") as file:
             assert file.read() == rcv.comm + b"\n"
-        all_ways(rcv, DELAY[any_path.client_dev], ["read"])
+        all_ways(rcv, reader.DELAY[any_path.client_dev], ["read"])
 
 
 @patient
@@ -141,7 +114,7 @@ def test_several_buffers_and_messages(loopback):
 @patient
 def test_asleep_until_data_come(any_path):
     """What was asleep before reads when the data come, or so much later as it is told."""
-    delay = DELAY[any_path.client_dev]
+    delay = reader.DELAY[any_path.client_dev]
     with reader.pair(any_path) as (_, rcv):
         sends = [(10, 100), (60, 100), (110, 100), (160, 50), (170, 50)]
         reads = [(0, "block", 500), (50, "epoll", 500), (100, "epoll+12", 500),
@@ -189,7 +162,7 @@ def test_every_send_is_a_segment(request, kind):
 @patient
 def test_data_with_the_handshake(request, kind):
     path = request.getfixturevalue(kind)
-    delay = DELAY[path.client_dev]
+    delay = reader.DELAY[path.client_dev]
     before = path.client.sysctl("net.ipv4.tcp_fastopen")
     made = []
     with Capture(path.server, path.server_dev) as capture:
@@ -218,7 +191,7 @@ def test_data_with_the_handshake(request, kind):
 
 @patient
 def test_half_closed_reader(any_path, family):
-    delay = DELAY[any_path.client_dev]
+    delay = reader.DELAY[any_path.client_dev]
     with reader.pair(any_path, family, fin_wait2=True) as (snd, rcv):
         assert rcv.state() == reader.FIN_WAIT2
         all_ways(rcv, delay, ["recv", "read"])

@@ -125,7 +125,7 @@ def busy(path, host):
 
 def bucket(value):
     """(lower, upper) edge, in seconds, of the one that a value is in."""
-    upper = 2 ** max(0, math.ceil(math.log2(value * 1e6)))
+    upper = 2 ** max(0, math.ceil(math.log2(max(value * 1e6, 1))))
     return (upper / 2 if upper > 1 else 0) / 1e6, upper / 1e6
 
 

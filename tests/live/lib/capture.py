@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What was on the wire, by an independent witness: dumpcap captures, tshark dissects."""
 
+import collections
 import dataclasses
 import os
 import signal
@@ -194,22 +195,31 @@ class Handshake:
         return None if self.answered is None else self.answered - self.last_syn
 
 
-def handshakes(packets):
-    """The attempts in a capture, by (src, sport, dst, dport) of the side that sent the SYN."""
-    attempts = {}
+def attempts(packets):
+    """{(src, sport, dst, dport) of the side that sent the SYN: [Handshake, …]}
+
+    Ports may be used again: a SYN with another number is another attempt.
+    """
+    found, numbers = collections.defaultdict(list), {}
     for packet in packets:
         if packet.is_syn:
-            attempt = attempts.get(packet.flow)
-            if attempt is None:
-                attempt = attempts[packet.flow] = Handshake(packet.time, packet.time, 0)
+            if numbers.get(packet.flow) != packet.seq:
+                numbers[packet.flow] = packet.seq
+                found[packet.flow].append(Handshake(packet.time, packet.time, 0))
+            attempt = found[packet.flow][-1]
             attempt.syns += 1
             if attempt.answered is None:
                 attempt.last_syn = packet.time
-        elif packet.icmp is None and packet.back in attempts and (
+        elif packet.icmp is None and packet.back in found and (
             packet.is_synack or packet.flags & RST
         ):
-            attempt = attempts[packet.back]
+            attempt = found[packet.back][-1]
             if attempt.answered is None:
                 attempt.answered = packet.time
                 attempt.answer = "SYN-ACK" if packet.is_synack else "RST"
-    return attempts
+    return found
+
+
+def handshakes(packets):
+    """The first attempt of each flow, by the same."""
+    return {flow: those[0] for flow, those in attempts(packets).items()}

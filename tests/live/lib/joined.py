@@ -20,6 +20,8 @@ from .capture import ACK, RST, SYN, Packet, handshakes
 # event: enough for a process that has to wait for its turn
 SAME_EVENT_US = 50_000
 
+MANY = 100  # samples
+
 OUTCOMES = {"SYN-ACK": "established", "RST": "refused", None: "timed_out"}
 
 
@@ -90,6 +92,7 @@ class Line:
     latencies: list = dataclasses.field(default_factory=list)  # differences, us
     samples: list = dataclasses.field(default_factory=list)  # of the wire, us
     rtts: list = dataclasses.field(default_factory=list)  # ours, us
+    longer: list = dataclasses.field(default_factory=list)  # ours than the same of the wire, us
     hidden: typing.Any = dataclasses.field(default_factory=collections.Counter)
     delivered: int = 0
     picked: int = 0
@@ -102,6 +105,19 @@ class Line:
             return []
         return [(share, rtts.quantile(self.samples, share), rtts.quantile(self.rtts, share))
                 for share in (0.5, 0.9, 0.99)]
+
+
+def judged(lines):
+    """[(what, Line)] to compare percentiles of round trips by: each kind and direction that has
+    enough samples for a percentile 99 to be one, and of each path all others together."""
+    found, others = [], collections.defaultdict(Line)
+    for ((path, kind), direction), line in lines.items():
+        if len(line.samples) >= MANY:
+            found.append(((path, kind.name, direction), line))
+        else:
+            others[path].samples += line.samples
+            others[path].rtts += line.rtts
+    return found + [((path, "others"), line) for path, line in others.items()]
 
 
 # --- handshakes ----------------------------------------------------------------------------------
@@ -177,6 +193,7 @@ def _join_sender(rows, frames, flow, line):
     without = hidden.why(frames, flow, compared)
     fewer = without.pop(None, [])
     line.rtts += [row["latency_us"] for row in rows]
+    line.longer += compared.differences
     line.samples += [sample.rtt for _, sample in compared.pairs] + [one.rtt for one in fewer]
     line.hidden.update({why: len(samples) for why, samples in without.items()})
     return [f"no acknowledgement for {row}" for row in compared.extra], len(fewer)

@@ -7,9 +7,6 @@ import typing
 from . import reader
 from .tool import Tracer
 
-# what a path takes, in ms
-DELAY = {"lo": (0, 0), "veth0": (0, 0), "dl0": (10, 12)}
-
 # ms; between the tool's clock and the reader's there is only the reading of it
 SMALL = 0.05
 
@@ -37,7 +34,7 @@ def wide_window(path):
 
 def want(path, rcv, nbytes, send, read, segments=1, delay=None):
     """The row for what came with a Send and was taken by a Read."""
-    delay = DELAY[path.client_dev] if delay is None else delay
+    delay = reader.DELAY[path.client_dev] if delay is None else delay
     pid = read.tid if read.how == "child" else rcv.pid
     return Want(nbytes, *reader.bounds(send, read, delay), pid, read.tid, segments)
 

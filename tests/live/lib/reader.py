@@ -29,8 +29,12 @@ import typing
 import pytest
 
 from .process import Child, until
+from .standstill import stood_still
 
 _AGENT = str(pathlib.Path(__file__).with_name("reader_agent.py"))
+
+# What a path takes, (least, most) ms; see bounds().
+DELAY = {"lo": (0, 0), "veth0": (0, 0), "dl0": (10, 12)}
 
 ESTABLISHED, FIN_WAIT2 = 1, 5  # of TCP_INFO
 
@@ -65,6 +69,7 @@ class Read(typing.NamedTuple):
     tid: int  # of the thread that read; of the child, its pid
     unread: int  # what was left in the socket after it
     woke: typing.Optional[int] = None  # "epoll": back from epoll_wait
+    queued: int = 0  # "epoll+10": ns between that and the read in which it waited for a processor
     locked: typing.Optional[int] = None  # "fault": from here …
     unlocked: typing.Optional[int] = None  # … to here at least the socket was locked
 
@@ -82,10 +87,13 @@ class Result(typing.NamedTuple):
 def bounds(send, read, delay=(0, 0)):
     """(least, most) ms that the segment can have waited for the read that took it.
 
-    delay: what the path takes, (least, most) ms. On loopback and veth the segment arrives within
-    the send(); the receiver's side may still be put off to a kernel thread when there is much.
+    delay: what the path takes, (least, most) ms, unless the machine stands still meanwhile. On
+    loopback and veth the segment arrives within the send(); the receiver's side may still be put
+    off to a kernel thread when there is much.
     """
     least = (read.before - send.after) / 1e6 - delay[1]
+    if delay[1] and least > 0:
+        least -= stood_still(send.before, read.before)
     return max(0, least), (read.after - send.before) / 1e6 - delay[0]
 
 

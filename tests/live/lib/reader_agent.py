@@ -115,12 +115,19 @@ def epoll(sock, sizes, late, report, stack):
     """Asleep in epoll_wait from the time given; reads when it wakes, or so much later."""
     events = stack.enter_context(select.epoll())
     events.register(sock, select.EPOLLIN)
+    schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, schedstat)
+
+    def run_queue_ns():
+        return int(os.pread(schedstat, 100, 0).split()[1])
 
     def wait():
         events.poll()
         report["woke"] = now()
         if late:
+            before = run_queue_ns()
             sleep_until(report["woke"] + late)
+            report["queued"] = run_queue_ns() - before
 
     return read(sock, sizes), wait
 
