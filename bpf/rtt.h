@@ -179,16 +179,8 @@ static __always_inline __u32 rtt_by_srtt(struct tcp_sock *tp, struct sock_state 
 	st->seen_end = m.end;
 	st->seen_us = m.us;
 	if (st->flags & ST_RETRANS) {
-		if (!after(st->retrans_end, m.end)) {
+		if (!after(st->retrans_end, m.end))
 			st->flags &= ~ST_RETRANS;
-			st->retransmits = tp->total_retrans;
-		}
-		return NO_SAMPLE;
-	}
-	/* The hook for it was skipped; srtt_us does not tell whether there was a sample. */
-	if (tp->total_retrans != st->retransmits) {
-		st->flags |= ST_RETRANS;
-		st->retrans_end = tp->snd_nxt;
 		return NO_SAMPLE;
 	}
 	/* Several may have been taken where no hook sees each packet. */
@@ -228,13 +220,13 @@ static __always_inline bool rtt_claim(struct sock_state *st, __u32 seen, __u32 d
 }
 
 /*
- * With SACK: has something been sent again that no hook told of? Now and then the kernel
- * calls none (seen on 6.18; before 6.17, where sending failed). by: segments known of.
+ * Has something been sent again that no hook told of? Now and then the kernel calls
+ * none (seen on 6.18; before 6.17, where sending failed). by: segments known of.
  */
 static __always_inline bool rtt_sent_unseen(struct tcp_sock *tp, const struct sock_state *st,
 					    __u32 by)
 {
-	return st->flags & ST_SACK && (__u8)(tp->total_retrans - by) != st->retrans_seen;
+	return (__u8)(tp->total_retrans - by) != st->retrans_seen;
 }
 
 /* It may have been anything that is under way. */
@@ -289,16 +281,14 @@ static __always_inline void rtt_mark(struct tcp_sock *tp, struct sock_state *st)
 	struct rtt_marks m;
 
 	st->seen_delivered = tp->delivered;
+	st->retrans_seen = tp->total_retrans;
 	if (cfg.rtt_value == TCPLAT_VALUE_RECEIVER) {
 		st->seen_end = tp->rcv_rtt_est.seq;
 		st->seen_us = tp->rcv_rtt_est.rtt_us;
 		return;
 	}
-	st->retrans_seen = tp->total_retrans;
 	if (sack)
 		st->flags |= ST_SACK;
-	else
-		st->retransmits = tp->total_retrans;
 	m = rtt_marks(tp, st);
 	st->seen_end = m.end;
 	st->seen_us = m.us;
@@ -430,9 +420,6 @@ static __always_inline int rtt_retransmitted(struct sock *sk, struct sk_buff *sk
 	st = rtt_state(sk, tp);
 	if (!st || !(st->flags & ST_RTT))
 		return 0;
-	/* It is in the kernel's count already, and not in doubt what came before. */
-	if (!(st->flags & (ST_SACK | ST_RETRANS)))
-		st->retransmits = tp->total_retrans;
 	if (!failed && rtt_sent_unseen(tp, st, segs))
 		rtt_doubt(tp, st);
 	st->retrans_seen = tp->total_retrans;

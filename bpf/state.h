@@ -77,18 +77,15 @@ struct sock_state {
 	__u32 pid;
 	__u32 seen_delivered; /* tcp_sock.delivered when we last looked */
 	char comm[TCPLAT_COMM_LEN];
-	__u32 seen_end; /* and rack.end_seq; without SACK, snd_una */
-	__u32 seen_us;	/* and rack.rtt_us; without SACK, srtt_us */
-	union {
-		__u32 retrans_end; /* see ST_RETRANS */
-		__u32 retransmits; /* else, and without SACK: how many there were */
-	};
+	__u32 seen_end;	   /* and rack.end_seq; without SACK, snd_una */
+	__u32 seen_us;	   /* and rack.rtt_us; without SACK, srtt_us */
+	__u32 retrans_end; /* see ST_RETRANS */
 	__u32 last_us;
 
 	__u8 pick;	   /* see fifo.h */
 	__u8 near;	   /* how many of end and when are in use */
 	__u8 read;	   /* somebody has read from it */
-	__u8 retrans_seen; /* with SACK: the last bits of tcp_sock.total_retrans */
+	__u8 retrans_seen; /* the last bits of tcp_sock.total_retrans */
 	__u32 slot;	   /* of the histogram of pickups, plus one */
 	__u32 last_end;	   /* what has arrived, as far as it was noted */
 	__u32 taken;	   /* what has been taken, as far as it was noted */
