@@ -46,7 +46,7 @@ lint_tidy() {
 	local here
 	# shellcheck disable=SC2001 # a group of characters, each kept
 	here=$(sed 's/[][\.*^$+?(){}|]/\\&/g' <<<"$root")
-	printf '%s\0' "${chosen[@]}" | "${user[@]}" "${limit[@]}" 600 xargs -0 -n 1 -P "$cpus" \
+	printf '%s\0' "${chosen[@]}" | "${user[@]}" "${limit[@]}" 400 xargs -0 -n 1 -P "$cpus" \
 		clang-tidy -p "$root/build" --quiet --extra-arg=-Wno-unknown-warning-option \
 		"--extra-arg=-I$root/include" "--extra-arg=-I$root/src" \
 		"--header-filter=^($here/(build/\.\./)?|\.\./)(src|include|tests)/" 2>&1 |

@@ -64,8 +64,8 @@ unit_in() { # SUITE DIR [meson option]…
 	fi
 	rm -f -- "$log"
 	# Meson takes cmocka's "not ok 1 # SKIP" for a failure; the report below knows better.
-	logged "${user[@]}" env "${sanitizers[@]}" "${limit[@]}" 600 \
-		meson test -C "$root/$dir" --suite unit --print-errorlogs -t 5
+	logged "${user[@]}" env "${sanitizers[@]}" "${limit[@]}" 180 \
+		meson test -C "$root/$dir" --suite unit --print-errorlogs
 	status=$?
 	if [[ -s $log ]]; then
 		report=$(testlog meson "$root/$dir")
@@ -148,33 +148,29 @@ suite_live() { pytest_in live "${LIVE_SECONDS:-900}"; }
 
 # --- vm: live tests in guests with other kernels ---------------------------------------------------
 
-# Guests are of Debian's kernels and programs.
-no_guests() { # SUITE
-	have tests/vm/kernels.txt || return 0
-	! command -v apt-get >/dev/null || return 1
-	account "$1" $'0 0 1\nskipped all of them: the kernels and programs of the guests are Debian\'s'
-}
-
 # What runs them has to say so when one hangs or dies.
-suite_runner() {
+vm_runner() {
 	local xml=$results/vm-runner.xml report
-	begin
-	no_guests 'vm runner' && return
-	"${user[@]}" mkdir -p -- "$results"
 	rm -f -- "$xml"
 	TCPLAT_BUILD=$root/build PYTHONDONTWRITEBYTECODE=1 timeout --foreground -k 20 -s INT 600 \
 		/usr/bin/python3 -m pytest -p no:cacheprovider -q --no-header --tb=short \
 		--junitxml="$xml" "$root/tests/vm/test_guest.py"
 	[[ -s $xml ]] && report=$(testlog junit "$xml") || report=$'0 1 0\nfailed it did not run'
 	account 'vm runner' "$report"
+	begin
 }
 
 # No root is needed for a guest, but what it ran would be in the way of a later run without.
-suite_guests() {
+suite_vm() {
 	local name report status limit=1200
+	have tests/vm/kernels.txt || return 0
 	begin
-	no_guests vm && return
 	"${user[@]}" mkdir -p -- "$results"
+	if ! command -v apt-get >/dev/null; then
+		account vm $'0 0 1\nskipped all of them: the kernels and programs of the guests are Debian\'s'
+		return
+	fi
+	vm_runner
 	[[ " ${vm_args[*]} " == *' --all '* ]] && limit=5400
 	PYTHONDONTWRITEBYTECODE=1 timeout --foreground -k 20 -s INT "$((${VM_SECONDS:-$limit} + 120))" \
 		/usr/bin/python3 "$root/tests/vm/run.py" --build "$root/build" \
@@ -232,7 +228,7 @@ suite_fuzz() {
 	"${user[@]}" mkdir -- "$root/build-fuzz/run"
 	for program in "${targets[@]}"; do
 		while (($(jobs -pr | wc -l) >= cpus)); do wait -n; done
-		fuzz_one "$root/build-fuzz/$program" "${FUZZ_SECONDS:-20}" &
+		fuzz_one "$root/build-fuzz/$program" "${FUZZ_SECONDS:-12}" &
 	done
 	wait
 	for program in "${targets[@]}"; do
@@ -248,65 +244,17 @@ suite_fuzz() {
 	account fuzz "$p $f 0$lines"
 }
 
-# --- Beside the live tests -------------------------------------------------------------------------
-
-# Those wait most of their time, and measure time; what does not gets the processors meanwhile that
-# nobody else wants: a guest's clock counts its instructions. Its words come after theirs.
-beside=(guests asan fuzz lint)
-beside_pid=''
-
-begin_beside() { # SUITE…
-	local lowest=(nice -n 19)
-	! chrt --idle 0 true 2>/dev/null || lowest=(chrt --idle 0)
-	"${lowest[@]}" bash "$root/dev" test "$@" >"$tmp/beside" 2>&1 &
-	beside_pid=$!
-}
-
-end_beside() {
-	local p f s line
-	wait "$beside_pid"
-	beside_pid=''
-	sed -e '$d' -e '/^failed: /d' "$tmp/beside"
-	if ! [[ $(tail -n 1 "$tmp/beside") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
-		account "${beside[*]}" $'0 1 0\nfailed they did not come to their end'
-		return
-	fi
-	read -r p f s <<<"${BASH_REMATCH[*]:1}"
-	((passed += p, failed += f, skipped += s))
-	while read -r line; do
-		failures+=("${line#failed: }")
-	done < <(grep '^failed: ' "$tmp/beside")
-}
-
-is_beside() { # SUITE
-	local one
-	for one in "${beside[@]}"; do
-		[[ $1 != "$one" ]] || return 0
-	done
-	return 1
-}
-
-# What it has started, down to the last one.
-kill_beside() {
-	local pid=${1:-$beside_pid} child children
-	[[ -n $pid ]] || return 0
-	children=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null)
-	kill "$pid" 2>/dev/null
-	for child in $children; do kill_beside "$child"; done
-}
-
 # --- All of them ---------------------------------------------------------------------------------
 
 test_main() {
-	local suites=() later word suite needs='lint'
+	local suites=() word suite needs='lint'
 	pytest_args=() pytest_paths=() vm_args=()
 	while (($#)); do
 		word=$1
 		shift
 		case $word in
 		unit) suites+=(unit asan) ;;
-		vm) suites+=(runner guests) ;;
-		asan | golden | packaging | live | runner | guests | fuzz | lint) suites+=("$word") ;;
+		asan | golden | packaging | live | vm | fuzz | lint) suites+=("$word") ;;
 		tests/golden/* | tests/packaging/* | tests/live/*)
 			pytest_paths+=("$word")
 			word=${word#tests/}
@@ -326,7 +274,7 @@ test_main() {
 			;;
 		esac
 	done
-	((${#suites[@]})) || suites=(unit golden packaging runner live guests asan fuzz lint)
+	((${#suites[@]})) || suites=(unit asan golden packaging live vm fuzz lint)
 	mapfile -t suites < <(printf '%s\n' "${suites[@]}" | awk '!seen[$0]++')
 
 	[[ ${suites[*]} == lint ]] || needs='test'
@@ -341,25 +289,13 @@ test_main() {
 		built=''
 		account build $'0 1 0\nfailed it does not build'
 	fi
-	later=()
-	if [[ -n $built && $EUID == 0 && " ${suites[*]} " == *' live '* ]]; then
-		for suite in "${suites[@]}"; do
-			! is_beside "$suite" || later+=("$suite")
-		done
-	fi
 	for suite in "${suites[@]}"; do
 		# Five times the same error of a compiler helps nobody.
 		if [[ -z $built && $suite != lint ]]; then
 			printf '%-12s not run\n' "$suite"
 			continue
 		fi
-		if [[ $suite == live ]] && ((${#later[@]})); then
-			begin_beside "${later[@]}" "${vm_args[@]}"
-			suite_live
-			end_beside
-		elif ((${#later[@]} == 0)) || ! is_beside "$suite"; then
-			"suite_$suite"
-		fi
+		"suite_$suite"
 	done
 
 	((${#failures[@]} == 0)) || printf 'failed: %s\n' "${failures[@]}"
