@@ -414,13 +414,16 @@ static __always_inline int rtt_retransmitted(struct sock *sk, struct sk_buff *sk
 	__u32 end = SKB_END(skb), segs = SKB_SEGS(skb) ?: 1, slot;
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	struct sock_state *st;
+	bool known; /* what was sent again before */
 
 	if (stopped || !tp)
 		return 0;
+	st = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+	known = st && st->flags & ST_SETTLED;
 	st = rtt_state(sk, tp);
 	if (!st || !(st->flags & ST_RTT))
 		return 0;
-	if (!failed && rtt_sent_unseen(tp, st, segs))
+	if (!failed && known && rtt_sent_unseen(tp, st, segs))
 		rtt_doubt(tp, st);
 	st->retrans_seen = tp->total_retrans;
 	rtt_look(tp, st, HIST_BESIDE, false);
