@@ -2,16 +2,10 @@
 """What all live tests need: root, a clean start, and the paths that traffic takes."""
 
 import os
-import time
 
 import pytest
 
-from lib import clock, netns, paths, standstill
-
-# Guests set their clocks themselves.
-_clock = None if "TCPLAT_GUEST" in os.environ else clock.Watch()
-# The tracer calls longer waits doubtful so long after the clock was set (LARGE_STEP_NS).
-_DOUBTFUL = 10
+from lib import netns, paths, standstill
 
 
 def pytest_collection_modifyitems(items):
@@ -24,21 +18,6 @@ def pytest_collection_modifyitems(items):
         params = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if "netem" in params and paths.netem_missing():
             item.add_marker(pytest.mark.skip(reason=paths.netem_missing()))
-
-
-def pytest_runtest_setup():
-    if _clock:
-        _clock.look()
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    """What failed while somebody else set the clock says nothing of the tracer."""
-    report = (yield).get_result()
-    if report.failed and _clock and _clock.was_set(time.monotonic() - call.duration - _DOUBTFUL):
-        report.outcome = "skipped"
-        report.longrepr = (str(item.path), item.location[1] + 1,
-                           "somebody else set this machine's clock meanwhile")
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from lib import binaries, clock, netns, paths, standstill, traffic
+from lib import binaries, netns, paths, standstill, traffic
 from lib.capture import Capture, handshakes
 from lib.process import Child, until
 from lib.standstill import between, during
@@ -312,17 +312,6 @@ def test_standstill_is_seen():
     assert took - 2 <= standstill.stood_still(begin, end) <= took
     around = standstill.stood_still(before)
     assert took - 2 <= around < (time.monotonic_ns() - before) / 1e6
-
-
-def test_a_clock_that_is_set_is_noticed(monkeypatch):
-    offset = 0
-    monkeypatch.setattr(clock, "realtime_offset", lambda: offset)
-    watch, began = clock.Watch(), time.monotonic()
-    offset += 20_000  # what a reading may be wrong by
-    assert not watch.was_set(began)
-    offset -= 100_000
-    assert watch.was_set(began) and watch.was_set(began)
-    assert not watch.was_set(time.monotonic())
 
 
 # --- the capture ---------------------------------------------------------------------------------
