@@ -57,21 +57,12 @@ def _note_all():
               f"{_union(gaps) / 1e6:.0f} ms, in {len(gaps)} pieces of at most {longest:.0f} ms")
 
 
-def _within(begin, end=None):
-    end = end or time.monotonic_ns()
-    return [(max(first, begin), min(last, end)) for first, last in _gaps(begin)
-            if first < end and last > begin]
-
-
 def stood_still(begin, end=None):
     """ms in which a processor did not run what was due, between two times of
     time.monotonic_ns(); until now without the second one."""
-    return _union(_within(begin, end)) / 1e6
-
-
-def longest(begin):
-    """ms of the longest piece since then."""
-    return max((last - first for first, last in _within(begin)), default=0) / 1e6
+    end = end or time.monotonic_ns()
+    return _union((max(first, begin), min(last, end)) for first, last in _gaps(begin)
+                  if first < end and last > begin) / 1e6
 
 
 def between(first, last):
