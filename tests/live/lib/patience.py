@@ -21,7 +21,7 @@ def patient(test):
 
     @functools.wraps(test)
     def repeated(*args, **kw):
-        for _ in range(4):
+        for _ in range(3):
             with contextlib.suppress(Late):
                 return test(*args, **kw)
         return test(*args, **kw)
